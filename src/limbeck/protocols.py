@@ -1,0 +1,107 @@
+"""The shapes that layers agree on, so that a lower layer can call an upper one without importing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+Batch = dict[str, Any]
+"""What a loader yields: `images` (n, c, h, w), `labels` (n,) int64, `index` (n,) int64, on one device."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What a task gives back for one batch.
+
+    Attributes:
+        loss: scalar to be differentiated.
+        terms: every weighted term by name, detached, for the records; they sum to `loss`.
+        logits: the student's outputs for the batch, detached, where the task has any.
+    """
+
+    loss: Tensor
+    terms: Mapping[str, Tensor]
+    logits: Tensor | None = None
+
+
+class Task(Protocol):
+    """What is optimised in one stage."""
+
+    trainable: nn.Module
+    """One root for everything that receives a gradient: student, projectors, learned weights of losses."""
+    frozen: Mapping[str, nn.Module]
+    """Teachers: moved to the device, in eval mode, never wrapped, optimised or checkpointed."""
+
+    def step(self, batch: Batch) -> StepOutput:
+        """Loss and terms of one batch."""
+        ...
+
+    def start_epoch(self, epoch: int, epochs: float) -> None:
+        """Called before each epoch (counted from 1), for weights that follow a schedule."""
+        ...
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where samples come from: map-style, with the facts that belong to the data."""
+
+    class_names: Sequence[str]
+    mean: Sequence[float]
+    std: Sequence[float]
+    image_shape: tuple[int, int, int]
+    """Channels, height, width of every image."""
+    fingerprint: str
+    """Short digest of the data, for provenance."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """One image as uint8 (c, h, w) and its label."""
+        ...
+
+
+class Stream(Protocol):
+    """Batches whose order and augmentation are pure functions of (seed, epoch, index)."""
+
+    batch_size: int
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        ...
+
+    def epoch(self, number: int, *, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch (counted from 1), from batch `start` on."""
+        ...
+
+
+class Records(Protocol):
+    """Where numbers go while training runs."""
+
+    path: Path
+
+    def write_scalars(self, values: Mapping[str, float]) -> None:
+        """Append one line of numbers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """What a stage is told beside its own configuration: how to run, not what to do.
+
+    Attributes:
+        seed: the run's seed.
+        inputs: name of an earlier stage or path, as written in the recipe -> folder or file of the artefact.
+        device: a torch device string, or None to take what Accelerate finds.
+        progress: shows progress on a terminal; False in pipelines and tests.
+    """
+
+    seed: int
+    inputs: Mapping[str, Path]
+    device: str | None = None
+    progress: bool = False
