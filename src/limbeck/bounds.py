@@ -1,4 +1,4 @@
-"""Annotations for settings with bounds; they say the allowed range once, for checking and for documentation."""
+"""Annotations for settings with bounds: the allowed range said once, for checking and for documentation."""
 
 from __future__ import annotations
 

@@ -84,8 +84,8 @@ class MissingExtraError(InputError, ImportError):
     """An optional package is needed and absent.
 
     Example:
-        >>> print(MissingExtraError.of("pyarrow", "hf", "reading parquet files"))
-        reading parquet files needs the package 'pyarrow', which is not installed. Install it with: pip install 'limbeck[hf]'
+        >>> print(MissingExtraError.of("pyarrow", "hf", "reading it"))
+        reading it needs the package 'pyarrow', which is not installed. Install it with: pip install 'limbeck[hf]'
     """
 
     @classmethod
@@ -98,7 +98,7 @@ class MissingExtraError(InputError, ImportError):
 
 
 class TaskError(LimbeckError, RuntimeError):
-    """A training task broke its contract: a term that is missing, zero or never computed, a teacher that trains."""
+    """A training task broke its contract: a term that is zero or never computed, a teacher that trains."""
 
 
 class NonFiniteError(LimbeckError, ArithmeticError):

@@ -89,6 +89,10 @@ class Records(Protocol):
         """Append one line of numbers."""
         ...
 
+    def truncate_scalars(self, step: int) -> None:
+        """Drop the lines after a step, when training goes back to its checkpoint."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StageContext:

@@ -1,0 +1,85 @@
+"""A frozen teacher with the facts that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.errors import ModelError
+from limbeck.models import DataConfig
+from limbeck.sources.loader import normalise
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network that teaches, and what its inputs look like.
+
+    Attributes:
+        model: in eval mode, without gradients.
+        data: its normalisation, input shape and class names.
+        images: gives un-augmented training batches of images in [0, 1] with labels, for statistics.
+    """
+
+    model: nn.Module
+    data: DataConfig
+    images: Callable[[], Iterable[tuple[Tensor, Tensor]]]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits for images in [0, 1], without gradient."""
+        with torch.no_grad():
+            return logits_of(self.model(normalise(images, self.data.mean, self.data.std)))
+
+
+def logits_of(output: object) -> Tensor:
+    """The logits in a model's output: the tensor itself, or `.logits` of a Hugging Face output.
+
+    Raises:
+        ModelError: there is no tensor of shape (n, C) in it.
+    """
+    found = getattr(output, "logits", output)
+    if isinstance(found, dict):
+        found = found.get("logits")
+    if isinstance(found, tuple | list) and found:
+        found = found[0]
+    if isinstance(found, Tensor) and found.ndim == 2:
+        return found
+    shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    raise ModelError(f"a classifier has to put out logits of shape (n, C); this one puts out {shape}.")
+
+
+def check_classes(teacher: Teacher, class_names: tuple[str, ...], example: Tensor) -> None:
+    """Make sure that a teacher knows the classes of the data, in their order.
+
+    Args:
+        teacher: with its own class names, if it has any.
+        class_names: those of the data.
+        example: one batch of images in [0, 1].
+
+    Raises:
+        ModelError: other channels, another number of classes, or another order.
+    """
+    wants, gets = teacher.data.input_shape[0], example.shape[1]
+    if wants != gets:
+        raise ModelError(f"teacher and data: the teacher takes {wants} channels, the images have {gets}.")
+    try:
+        classes = teacher(example).shape[1]
+    except RuntimeError as error:
+        raise ModelError(
+            f"teacher and data: the teacher cannot take images of shape {tuple(example.shape[1:])} ({error}). "
+            f"It was made for {teacher.data.input_shape}; set size: {teacher.data.input_shape[1]} on the source."
+        ) from error
+    if classes != len(class_names):
+        raise ModelError(
+            f"teacher and data: the teacher has {classes} classes, the data {len(class_names)} "
+            f"({', '.join(class_names[:4])}, ...). Train a teacher on these classes, or choose other data."
+        )
+    names = teacher.data.class_names
+    if names and tuple(names) != class_names:
+        at = next(i for i, (a, b) in enumerate(zip(names, class_names, strict=True)) if a != b)
+        raise ModelError(
+            f"teacher and data: class {at} is '{names[at]}' for the teacher and '{class_names[at]}' in the data. "
+            "Both need the same classes in the same order."
+        )

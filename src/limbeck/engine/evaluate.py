@@ -1,0 +1,108 @@
+"""Counting a classifier's hits over a stream of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limbeck.engine.machine import Machine
+from limbeck.protocols import Stream
+from limbeck.taps import evaluating
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one pass over a stream found.
+
+    Attributes:
+        confusion: counts, rows are labels, columns predictions, shape (C, C), on the CPU.
+        loss: mean cross entropy in nats.
+        agreement: share of images on which teacher and model give the same class; None without a teacher.
+    """
+
+    confusion: Tensor
+    loss: float
+    agreement: float | None
+
+    @property
+    def images(self) -> int:
+        """How many images were seen."""
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose largest logit is that of the label."""
+        return float(self.confusion.diagonal().sum()) / max(self.images, 1)
+
+    @property
+    def per_class(self) -> list[float]:
+        """Accuracy within each class; not a number for a class without images."""
+        return (self.confusion.diagonal() / self.confusion.sum(1)).tolist()  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def evaluate(
+    predict: Callable[[Tensor], Tensor],
+    stream: Stream,
+    *,
+    machine: Machine,
+    classes: int,
+    modules: tuple[nn.Module, ...] = (),
+    reference: Tensor | None = None,
+) -> Evaluation:
+    """Evaluate a classifier over one epoch of a stream, all processes together.
+
+    Args:
+        predict: images (n, c, h, w) in [0, 1] to logits (n, C).
+        stream: unshuffled batches.
+        machine: where it runs.
+        classes: C.
+        modules: put into eval mode for the length of the pass; afterwards each has its own mode again.
+        reference: class that a teacher gives to each image, shape (images,), for the agreement; see `guesses`.
+    """
+    counts = torch.zeros(classes * classes, dtype=torch.float64, device=machine.device)
+    sums = torch.zeros(2, dtype=torch.float64, device=machine.device)
+    with ExitStack() as stack:
+        for module in modules:
+            stack.enter_context(evaluating(module))
+        stack.enter_context(machine.autocast())
+        for batch in stream.epoch(1):
+            labels = batch["labels"]
+            logits = predict(batch["images"]).float()
+            guess = logits.argmax(1)
+            counts += torch.bincount(labels * classes + guess, minlength=classes * classes)
+            sums[0] += F.cross_entropy(logits, labels, reduction="sum")
+            if reference is not None:
+                sums[1] += (reference[batch["index"]] == guess).sum()
+    counts, sums = machine.sum(counts), machine.sum(sums)
+    total = max(float(counts.sum()), 1.0)
+    return Evaluation(
+        confusion=counts.reshape(classes, classes).cpu(),
+        loss=float(sums[0]) / total,
+        agreement=float(sums[1]) / total if reference is not None else None,
+    )
+
+
+@torch.no_grad()
+def guesses(predict: Callable[[Tensor], Tensor], stream: Stream, *, machine: Machine, images: int) -> Tensor:
+    """The class that a frozen model gives to every image, so that it runs once and not in every evaluation.
+
+    Args:
+        predict: images (n, c, h, w) in [0, 1] to logits (n, C).
+        stream: unshuffled batches of the whole set, not split over processes.
+        machine: where it runs.
+        images: size of the set.
+
+    Returns:
+        Class indices, shape (images,), int64, by the batches' `index`.
+    """
+    found = torch.zeros(images, dtype=torch.int64, device=machine.device)
+    with machine.autocast():
+        for batch in stream.epoch(1):
+            found[batch["index"]] = predict(batch["images"]).argmax(1)
+    return found

@@ -1,0 +1,384 @@
+"""The loop.
+
+It runs any `Task` over any `Stream`, and everything it does at step *s* is a pure function of the state
+before, the seed and *s*. A run that was stopped at any moment and resumed therefore ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from limbeck.engine.checkpoint import Checkpoints
+from limbeck.engine.ema import Ema
+from limbeck.engine.interrupt import StopFlag, stop_flag
+from limbeck.engine.machine import Machine
+from limbeck.engine.meter import Meter
+from limbeck.engine.progress import Progress
+from limbeck.engine.schedules import constant, warmed_up
+from limbeck.engine.trackers import Trackers
+from limbeck.errors import CheckpointError, Interrupted, TaskError
+from limbeck.protocols import Batch, Records, Stream, Task
+from limbeck.seeding import seed_everything
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """What the loop did.
+
+    Attributes:
+        steps: optimizer steps in all.
+        seconds: wall time in all, over every resume.
+        resumed_from: step of the checkpoint that this process began with; None for a fresh start.
+        best_epoch: epoch of the weights kept under `keep="best"`.
+        peak_memory_bytes: most memory held at once.
+    """
+
+    steps: int
+    seconds: float
+    resumed_from: int | None
+    best_epoch: int | None
+    peak_memory_bytes: int
+
+
+@dataclass
+class _Position:
+    """Where the run stands; part of every checkpoint."""
+
+    step: int = 0
+    epoch: int = 1
+    batch: int = 0
+    seconds: float = 0.0
+    best: float = -math.inf
+    best_epoch: int | None = None
+
+
+@dataclass
+class _Loop:
+    """The loop with all it holds; `fit` builds it."""
+
+    task: Task
+    stream: Stream
+    module: nn.Module
+    machine: Machine
+    records: Records
+    optimizer: Any
+    checkpoints: Checkpoints
+    trackers: Trackers
+    ema: Ema | None
+    learning_rate: Callable[[float], float]
+    total: int
+    epoch_steps: int
+    accumulation: int
+    clip_norm: float | None
+    seed: int
+    evaluate: Callable[[], Mapping[str, float]] | None
+    best_key: str | None
+    position: _Position = field(default_factory=_Position)
+
+    def __post_init__(self) -> None:
+        self.meter = Meter(self.machine, self._rescue)
+        self._began = time.perf_counter()
+        self._saved_at = time.perf_counter()
+        self._saved_step: int | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.position.step >= self.total
+
+    @property
+    def seconds(self) -> float:
+        return self.position.seconds + time.perf_counter() - self._began
+
+    @property
+    def seconds_since_save(self) -> float:
+        return time.perf_counter() - self._saved_at
+
+    def groups(self) -> Iterator[list[Batch]]:
+        """What is left of the epoch, in groups of batches that make one step."""
+        batches = self.stream.epoch(self.position.epoch, start=self.position.batch)
+        while group := list(itertools.islice(batches, self.accumulation)):
+            yield group
+
+    def step(self, group: Sequence[Batch]) -> None:
+        """One optimizer step over a group of batches whose gradients are summed."""
+        at, accelerator = self.position, self.machine.accelerator
+        factor = self.learning_rate(at.step / self.epoch_steps)
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = parameters["initial_lr"] * factor
+        for number, batch in enumerate(group):
+            seed_everything(self.seed, "step", at.step, number, self.machine.rank)
+            syncs = number == len(group) - 1 or self.machine.world == 1
+            with nullcontext() if syncs else accelerator.no_sync(self.task.trainable):
+                with self.machine.autocast():
+                    output = self.task.step(batch)
+                self.meter.add(output, step=at.step + 1)
+                accelerator.backward(output.loss / len(group))
+        if self.clip_norm is not None:
+            accelerator.clip_grad_norm_(self.module.parameters(), self.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update(self.module)
+        at.step += 1
+        at.batch += len(group)
+
+    def log(self, bar: Progress) -> None:
+        """Write the averages since the last line."""
+        at = self.position
+        values = self.meter.read(step=at.step, last=self.done)
+        if values:
+            self.write({**values, "lr": self.optimizer.param_groups[0]["lr"]}, at.epoch)
+            bar.update(step=at.step, epoch=at.epoch, loss=values["loss"])
+
+    def judge(self, epoch: int) -> None:
+        """Evaluate the weights that would be kept now, and keep them if they are the best."""
+        if self.evaluate is None:
+            return
+        with self.ema.swapped(self.module) if self.ema is not None else nullcontext():
+            values = dict(self.evaluate())
+            self.write(values, epoch)
+            if self.best_key is not None and values[self.best_key] > self.position.best:
+                self.position.best, self.position.best_epoch = values[self.best_key], epoch
+                if self.machine.main:
+                    self.checkpoints.save_best({"module": self.module.state_dict()})
+
+    def write(self, values: Mapping[str, float], epoch: int) -> None:
+        if self.machine.main:
+            self.records.write_scalars({"step": self.position.step, "epoch": epoch, **values})
+            self.trackers.log(values, step=self.position.step)
+
+    def save(self) -> None:
+        """Checkpoint everything that a resumed run needs."""
+        scaler = self.machine.accelerator.scaler
+        if self.machine.main:
+            self.checkpoints.save(
+                {
+                    "position": {**asdict(self.position), "seconds": self.seconds},
+                    "module": self.module.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "ema": self.ema.state if self.ema is not None else None,
+                    "scaler": scaler.state_dict() if scaler is not None else None,
+                }
+            )
+        self._saved_at, self._saved_step = time.perf_counter(), self.position.step
+
+    def resume(self) -> int | None:
+        """Go back to the newest intact checkpoint; its step, or None where there is none."""
+        state = self.checkpoints.latest()
+        if state is None:
+            return None
+        try:
+            self.module.load_state_dict(state["module"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.position = _Position(**state["position"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.checkpoints.last} belongs to another network or optimizer than this stage's: {error} "
+                "Start the stage again with --fresh, or in another folder."
+            ) from error
+        if self.ema is not None and state["ema"] is not None:
+            self.ema.load(state["ema"])
+        if self.machine.accelerator.scaler is not None and state["scaler"] is not None:
+            self.machine.accelerator.scaler.load_state_dict(state["scaler"])
+        self._saved_step = self.position.step
+        if self.machine.main:
+            self.records.truncate_scalars(self.position.step)
+        return self.position.step
+
+    def leave_if_asked(self, flag: StopFlag) -> None:
+        """Save and leave once a signal has come, in any of the processes."""
+        if not self.done and self.machine.any(bool(flag)):
+            self.save()
+            raise Interrupted(
+                f"stopped by {flag.name or 'another process'} after step {self.position.step} of {self.total}; "
+                "the state is saved. The same command continues from there."
+            )
+
+    def finish(self) -> None:
+        """Put the weights that are kept into the module."""
+        if self.best_key is not None and self.position.best_epoch is not None:
+            self.module.load_state_dict(self.checkpoints.read_best()["module"])
+        elif self.ema is not None:
+            self.module.load_state_dict(self.ema.state)
+        self.trackers.finish()
+        self.machine.wait()
+
+    def _rescue(self) -> str:
+        if self._saved_step is None:
+            return "No checkpoint was written yet."
+        return f"The last good checkpoint is that of step {self._saved_step}: {self.checkpoints.last}."
+
+
+def fit(
+    task: Task,
+    stream: Stream,
+    *,
+    machine: Machine,
+    records: Records,
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+    schedule: Callable[[float, float], float] = constant,
+    epochs: int = 1,
+    steps: int | None = None,
+    warmup_epochs: float = 0.0,
+    accumulation: int = 1,
+    clip_norm: float | None = None,
+    ema_decay: float | None = None,
+    compile_module: bool = False,
+    seed: int = 0,
+    evaluate: Callable[[], Mapping[str, float]] | None = None,
+    evaluate_every: int = 1,
+    keep: Literal["last", "best"] = "last",
+    best_key: str = "validation/accuracy",
+    checkpoint_every: int | None = None,
+    checkpoint_seconds: float = 5.0,
+    log_every: int = 10,
+    trackers: Sequence[str] = (),
+    title: str = "training",
+    progress: bool = False,
+) -> FitResult:
+    """Train a task, resuming from the records' folder if there is something to resume.
+
+    Args:
+        task: what is optimised; `task.trainable` is left holding the final weights, unwrapped.
+        stream: training batches; its batch size is that of all processes together.
+        machine: device, processes and precision.
+        records: where scalars go; checkpoints go to `checkpoints/` beside them.
+        optimizer: builds the optimizer from the trainable parameters.
+        schedule: (epochs done, epochs in all) to the factor of the learning rate.
+        epochs: passes over the stream.
+        steps: stop after this many optimizer steps instead; schedules then span these steps.
+        warmup_epochs: epochs of linear warm-up.
+        accumulation: batches a step.
+        clip_norm: largest norm of the gradient.
+        ema_decay: keep an average of the weights; it is what is evaluated and kept.
+        compile_module: compile the trainable module.
+        seed: for what layers draw during training.
+        evaluate: called at epoch ends, with the weights to be judged in place; numbers go to the records.
+        evaluate_every: epochs between evaluations; the last epoch is always evaluated.
+        keep: "best" keeps the epoch with the largest `best_key` among the evaluation's numbers.
+        best_key: which number.
+        checkpoint_every: steps between checkpoints within an epoch.
+        checkpoint_seconds: an epoch's end saves if the last checkpoint is older than this.
+        log_every: steps between lines of the records.
+        trackers: trackers by Accelerate's names.
+        title: for the progress line.
+        progress: show it.
+
+    Raises:
+        TaskError: the task breaks its contract.
+        NonFiniteError: a loss became infinite or not a number.
+        Interrupted: a signal asked for a stop; the state is saved.
+        CheckpointError: there are checkpoints and none is usable.
+    """
+    epoch_steps = math.ceil(len(stream) / accumulation)
+    total = steps if steps is not None else epochs * epoch_steps
+    module = task.trainable
+    settle_frozen(task, machine)
+    own_mode = module.training
+    if compile_module:
+        task.trainable = torch.compile(module)  # type: ignore[assignment]
+    built = optimizer([p for p in module.parameters() if p.requires_grad])
+    for group in built.param_groups:
+        group["initial_lr"] = group["lr"]
+    task.trainable, prepared = machine.accelerator.prepare(task.trainable, built)
+
+    def learning_rate(done: float) -> float:
+        return warmed_up(schedule(done, total / epoch_steps), done, warmup_epochs)
+
+    loop = _Loop(
+        task=task,
+        stream=stream,
+        module=module,
+        machine=machine,
+        records=records,
+        optimizer=prepared,
+        checkpoints=Checkpoints(Path(records.path) / "checkpoints"),
+        trackers=Trackers(trackers if machine.main else (), folder=Path(records.path), run_name=title),
+        ema=Ema(module, ema_decay) if ema_decay is not None else None,
+        learning_rate=learning_rate,
+        total=total,
+        epoch_steps=epoch_steps,
+        accumulation=accumulation,
+        clip_norm=clip_norm,
+        seed=seed,
+        evaluate=evaluate,
+        best_key=best_key if keep == "best" else None,
+    )
+    resumed_from = loop.resume()
+    module.train()
+    bar = Progress(
+        title,
+        steps=total,
+        done=resumed_from or 0,
+        images_per_step=stream.batch_size * accumulation,
+        shown=progress and machine.main,
+    )
+    with stop_flag() as flag, bar:
+        _run(loop, bar, flag, evaluate_every, checkpoint_every, checkpoint_seconds, log_every)
+    loop.finish()
+    task.trainable = module
+    module.train(own_mode)
+    return FitResult(
+        loop.position.step, loop.seconds, resumed_from, loop.position.best_epoch, machine.peak_memory_bytes()
+    )
+
+
+def _run(
+    loop: _Loop,
+    bar: Progress,
+    flag: StopFlag,
+    evaluate_every: int,
+    checkpoint_every: int | None,
+    checkpoint_seconds: float,
+    log_every: int,
+) -> None:
+    at = loop.position
+    while not loop.done:
+        loop.task.start_epoch(at.epoch, loop.total / loop.epoch_steps)
+        for group in loop.groups():
+            loop.step(group)
+            ends = loop.done or at.batch >= len(loop.stream)
+            due = at.step % log_every == 0
+            if due or ends:
+                loop.log(bar)
+            # Several processes have to agree on stopping, which costs a message: ask less often there.
+            if not ends and (due or loop.machine.world == 1):
+                loop.leave_if_asked(flag)
+            if not ends and checkpoint_every and at.step % checkpoint_every == 0:
+                loop.save()
+            if loop.done:
+                break
+        epoch, at.epoch, at.batch = at.epoch, at.epoch + 1, 0
+        if loop.done or epoch % evaluate_every == 0:
+            loop.judge(epoch)
+        if loop.done or loop.seconds_since_save >= checkpoint_seconds:
+            loop.save()
+        loop.leave_if_asked(flag)
+
+
+def settle_frozen(task: Task, machine: Machine) -> None:
+    """Move the teachers to the device and make sure that nothing can train them.
+
+    Raises:
+        TaskError: a teacher shares parameters with what is trained.
+    """
+    trained = {id(p) for p in task.trainable.parameters()}
+    for name, module in task.frozen.items():
+        module.to(machine.device).eval().requires_grad_(False)
+        if any(id(p) in trained for p in module.parameters()):
+            raise TaskError(
+                f"'{name}' shares parameters with the trainable module, so it would be trained. "
+                "Give the teacher weights of its own: copy.deepcopy(model)."
+            )
+        if any(m.training for m in module.modules()) or any(p.requires_grad for p in module.parameters()):
+            raise TaskError(f"'{name}' refuses eval mode or keeps gradients; a teacher must do neither.")

@@ -1,0 +1,88 @@
+"""The device, the processes and the arithmetic that a stage runs on; the only file that touches Accelerate."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from limbeck.errors import ConfigError
+
+_MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+class Machine:
+    """Where a stage runs.
+
+    Args:
+        device: a torch device string such as "cpu" or "cuda"; None takes what Accelerate finds.
+        precision: "float32", "bfloat16" or "float16", the arithmetic of the networks.
+
+    Raises:
+        ConfigError: the device does not exist here, or cannot do the precision.
+    """
+
+    def __init__(self, *, device: str | None = None, precision: str = "float32") -> None:
+        if device is not None and device.startswith("cuda") and not torch.cuda.is_available():
+            raise ConfigError(
+                f"device '{device}' was asked for, but torch sees no GPU here. Leave it out or say cpu."
+            )
+        # Accelerate keeps one process-wide state; two stages of a recipe may differ in precision.
+        AcceleratorState._reset_state()
+        try:
+            self.accelerator = Accelerator(mixed_precision=_MIXED[precision], cpu=device == "cpu")
+        except ValueError as error:
+            raise ConfigError(f"precision '{precision}' is not possible on this device: {error}") from error
+        self.precision = precision
+        self.device: torch.device = self.accelerator.device
+        self.rank: int = self.accelerator.process_index
+        self.world: int = self.accelerator.num_processes
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The arithmetic of the networks, as a context."""
+        return self.accelerator.autocast()  # type: ignore[no-any-return]
+
+    def sum(self, value: Tensor) -> Tensor:
+        """A tensor summed over all processes."""
+        return self.accelerator.reduce(value, reduction="sum") if self.world > 1 else value
+
+    def mean(self, value: Tensor) -> Tensor:
+        """A tensor averaged over all processes."""
+        return self.accelerator.reduce(value, reduction="mean") if self.world > 1 else value
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process."""
+        if self.world == 1:
+            return flag
+        return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
+
+    def wait(self) -> None:
+        """Let every process reach this point."""
+        self.accelerator.wait_for_everyone()
+
+    def synchronize(self) -> None:
+        """Wait for the device's queue, so that a clock read afterwards is true."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def peak_memory_bytes(self) -> int:
+        """Most memory held at once: on the GPU where there is one, else resident memory of the process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+    def unwrap(self, module: nn.Module) -> nn.Module:
+        """The module under the wrappers for several processes."""
+        return self.accelerator.unwrap_model(module)  # type: ignore[no-any-return]
