@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from limbeck.lazy import make_lazy
 
 _PUBLIC = {
+    "BoundTerm": "task",
     "ClassifyTask": "task",
     "Distilled": "api",
     "METHODS": "methods",
@@ -13,15 +15,11 @@ _PUBLIC = {
     "train": "api",
 }
 
-__all__ = ["METHODS", "ClassifyTask", "Distilled", "distill", "train"]
-
 if TYPE_CHECKING:
     from limbeck.classify.api import Distilled, distill, train
     from limbeck.classify.methods import METHODS
-    from limbeck.classify.task import ClassifyTask
+    from limbeck.classify.task import BoundTerm, ClassifyTask
 
+__all__ = ["METHODS", "BoundTerm", "ClassifyTask", "Distilled", "distill", "train"]
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(f"limbeck.classify.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module 'limbeck.classify' has no attribute '{name}'")
+make_lazy(__name__)

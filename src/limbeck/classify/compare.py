@@ -5,20 +5,36 @@ from __future__ import annotations
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from limbeck.classify.config import CompareStage, Term
-from limbeck.classify.data import load_data
+from limbeck.classify.data import Data, evaluation_stream, load_data
 from limbeck.classify.fitting import fit_classifier, teacher_guesses
-from limbeck.classify.products import write_classifier
+from limbeck.classify.products import cost_numbers, write_classifier
 from limbeck.classify.stages import build_student, components_of, find_teacher
+from limbeck.classify.teachers import Teacher
 from limbeck.engine import Machine, evaluate
-from limbeck.measures import flops, parameters
 from limbeck.protocols import StageContext
 from limbeck.runs.folder import StageFolder
 
 CONTROL = "control"
 """The row of the undistilled student: the same budget, labels alone."""
+CONTROL_TERMS = (Term.model_validate({"loss": "cross_entropy"}),)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What all trials of a comparison share."""
+
+    config: CompareStage
+    data: Data
+    teacher: Teacher
+    reference: Tensor
+    machine: Machine
+    context: StageContext
 
 
 def run_compare(config: CompareStage, folder: StageFolder, context: StageContext) -> None:
@@ -26,18 +42,170 @@ def run_compare(config: CompareStage, folder: StageFolder, context: StageContext
     machine = Machine(device=context.device, precision=config.train.precision)
     data = load_data(config, seed=context.seed)
     teacher = find_teacher(config.teacher, data, machine, context)
-    reference = teacher_guesses(teacher, data, machine)
-    methods: dict[str, Sequence[Term]] = {
-        CONTROL: (Term.model_validate({"loss": "cross_entropy"}),),
-        **config.methods,
+    setting = _Setting(config, data, teacher, teacher_guesses(teacher, data, machine), machine, context)
+    methods: dict[str, Sequence[Term]] = {CONTROL: CONTROL_TERMS, **config.methods}
+    results = {
+        method: [_trial(setting, folder, method, terms, seed) for seed in config.seeds]
+        for method, terms in methods.items()
     }
-    results: dict[str, list[dict[str, Any]]] = {}
-    for method, terms in methods.items():
-        for seed in config.seeds:
-            trial = folder.stage(f"trials/{method}-s{seed}")
-            results.setdefault(method, []).append(
-                _trial(config, trial, method, terms, seed, data, teacher, reference, machine, context)
-            )
     if machine.main:
-        _write(folder, results, config, _teacher_row(teacher, data, machine))
+        teacher_row = _teacher_row(setting)
+        write_comparison(folder, results, teacher_row, seeds=config.seeds)
     machine.wait()
+
+
+def _trial(
+    setting: _Setting, folder: StageFolder, method: str, terms: Sequence[Term], seed: int
+) -> dict[str, Any]:
+    """One student; a finished one is read back, an unfinished one resumes."""
+    trial = folder.trial(f"{method}-s{seed}")
+    if trial.finished:
+        return trial.result()
+    config, data = setting.config, setting.data
+    trial.begin({"method": method, "seed": seed, "terms": [t.model_dump(mode="json") for t in terms]})
+    fitted = fit_classifier(
+        build_student(config.model, data, seed=seed),
+        terms,
+        data=data,
+        training=config.train,
+        machine=setting.machine,
+        records=trial,
+        seed=seed,
+        # The control never sees the teacher; only its agreement is measured.
+        teacher=setting.teacher if method != CONTROL else None,
+        reference=setting.reference,
+        title=trial.name,
+        progress=setting.context.progress,
+    )
+    result = write_classifier(
+        trial,
+        fitted,
+        data=data,
+        machine=setting.machine,
+        components=components_of(config, terms),
+        notes={"stage": "classify.compare", "method": method, "seed": seed},
+    )
+    if setting.machine.main:
+        shutil.rmtree(trial.path / "checkpoints", ignore_errors=True)  # many trials, little worth once finished
+    return result
+
+
+def write_comparison(
+    folder: StageFolder,
+    results: Mapping[str, Sequence[Mapping[str, Any]]],
+    teacher_row: Mapping[str, Any],
+    *,
+    seeds: Sequence[int],
+) -> None:
+    """The table, the picture and the verdict of a comparison.
+
+    Args:
+        folder: of the stage.
+        results: method -> result of each seed, in the order of the seeds; the control is among them.
+        teacher_row: the teacher's line of the table.
+        seeds: what they were.
+    """
+    rows = [_row(method, found, results[CONTROL]) for method, found in results.items()]
+    best = max((row for row in rows if row["method"] != CONTROL), key=lambda row: row["accuracy"])
+    folder.write_table(
+        "comparison",
+        {
+            "title": f"Equal budget, {len(seeds)} seeds ({', '.join(map(str, seeds))})",
+            "columns": [
+                {"key": "method", "label": "Method"},
+                {"key": "accuracy", "label": "Accuracy", "unit": "fraction", "better": "higher"},
+                {"key": "accuracy_sd", "label": "± sd", "unit": "fraction"},
+                {"key": "difference", "label": "Over control", "unit": "points", "better": "higher"},
+                {"key": "wins", "label": "Seeds won"},
+                {"key": "agreement", "label": "Agreement", "unit": "fraction", "better": "higher"},
+                {"key": "parameters", "label": "Parameters", "unit": "count"},
+                {"key": "flops", "label": "FLOPs", "unit": "FLOP per image"},
+                {"key": "seconds", "label": "Training", "unit": "s"},
+            ],
+            "rows": [teacher_row, *rows],
+            "note": "Every student starts from the same weights as the control of its seed and sees the same "
+            "images in the same order. Over control: difference of the means; seeds won: seeds in which the "
+            "method beats the control of that seed.",
+        },
+    )
+    folder.write_figure(
+        "accuracy",
+        {
+            "title": "Test accuracy by method",
+            "caption": "Mean over seeds with one standard deviation; dots are single seeds.",
+            "kind": "bars",
+            "unit": "fraction",
+            "bars": [
+                {
+                    "label": row["method"],
+                    "value": row["accuracy"],
+                    "error": row["accuracy_sd"],
+                    "points": [r["numbers"]["accuracy"]["value"] for r in results[row["method"]]],
+                }
+                for row in rows
+            ],
+            "references": [{"label": "teacher", "value": teacher_row["accuracy"]}],
+        },
+    )
+    winner = results[best["method"]]
+    folder.write_result(
+        {
+            "kind": "comparison",
+            "numbers": {
+                "accuracy": {"value": best["accuracy"], "unit": "fraction", "better": "higher"},
+                "difference": {"value": best["difference"], "unit": "points", "better": "higher"},
+            },
+            "best": best["method"],
+            "model": f"trials/{best['method']}-s{seeds[0]}/{winner[0]['model']}",
+            "summary": _verdict(best, rows, len(seeds)),
+            "components": sorted({c for found in results.values() for r in found for c in r["components"]}),
+        }
+    )
+
+
+def _row(
+    method: str, found: Sequence[Mapping[str, Any]], control: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    def values(name: str, of: Sequence[Mapping[str, Any]] = found) -> list[float]:
+        return [result["numbers"][name]["value"] for result in of]
+
+    accuracy, baseline = values("accuracy"), values("accuracy", control)
+    row: dict[str, Any] = {
+        "method": method,
+        "accuracy": statistics.fmean(accuracy),
+        "accuracy_sd": statistics.stdev(accuracy) if len(accuracy) > 1 else None,
+        "agreement": statistics.fmean(values("agreement")),
+        "parameters": values("parameters")[0],
+        "flops": values("flops")[0],
+        "seconds": statistics.fmean(values("seconds")),
+    }
+    if method != CONTROL:
+        row["difference"] = 100 * (row["accuracy"] - statistics.fmean(baseline))
+        row["wins"] = f"{sum(a > b for a, b in zip(accuracy, baseline, strict=True))} of {len(accuracy)}"
+    return row
+
+
+def _verdict(best: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], seeds: int) -> str:
+    beaten = [row["method"] for row in rows if row.get("difference", 0) > 0]
+    if best["difference"] <= 0:
+        return "No method beat the undistilled control at this budget."
+    return (
+        f"{best['method']} is best: {best['accuracy']:.2%}, {best['difference']:+.2f} points over the undistilled "
+        f"control ({best['wins']} seeds won). {len(beaten)} of {len(rows) - 1} methods beat the control."
+    )
+
+
+def _teacher_row(setting: _Setting) -> dict[str, Any]:
+    found = evaluate(
+        setting.teacher,
+        evaluation_stream(setting.data.test, machine=setting.machine, whole=True),
+        machine=setting.machine,
+        classes=len(setting.data.class_names),
+    )
+    cost = cost_numbers(setting.teacher.model, setting.data)
+    return {
+        "method": "teacher",
+        "accuracy": found.accuracy,
+        "agreement": 1.0,
+        **{name: number["value"] for name, number in cost.items()},
+    }

@@ -63,11 +63,9 @@ def write_classifier(
 
 def classifier_numbers(fitted: Fitted, data: Data) -> dict[str, dict[str, Any]]:
     """The numbers of one classifier, with units and which way is better."""
-    example = torch.zeros(1, *data.train.image_shape, device=next(fitted.model.parameters()).device)
     numbers: dict[str, dict[str, Any]] = {
         "accuracy": _number(fitted.test.accuracy, "fraction", "higher"),
-        "parameters": _number(parameters(fitted.model), "count", "lower"),
-        "flops": _number(flops(fitted.model, example), "FLOP per image", "lower"),
+        **cost_numbers(fitted.model, data),
         "seconds": _number(fitted.fit.seconds, "s", "lower"),
     }
     if fitted.test.agreement is not None:
@@ -77,6 +75,15 @@ def classifier_numbers(fitted: Fitted, data: Data) -> dict[str, dict[str, Any]]:
     if fitted.fit.best_epoch is not None:
         numbers["best_epoch"] = _number(fitted.fit.best_epoch, "epoch", None)
     return numbers
+
+
+def cost_numbers(model: nn.Module, data: Data) -> dict[str, dict[str, Any]]:
+    """Parameters and FLOPs of one image, what a model costs to run."""
+    example = torch.zeros(1, *data.train.image_shape, device=next(model.parameters()).device)
+    return {
+        "parameters": _number(parameters(model), "count", "lower"),
+        "flops": _number(flops(model, example), "FLOP per image", "lower"),
+    }
 
 
 def write_evaluation(folder: StageFolder, found: Evaluation, class_names: Sequence[str]) -> None:

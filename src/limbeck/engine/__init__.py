@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from limbeck.lazy import make_lazy
 
 _PUBLIC = {
     "Checkpoints": "checkpoint",
+    "Evaluation": "evaluate",
     "FitResult": "fit",
     "Machine": "machine",
     "evaluate": "evaluate",
     "fit": "fit",
+    "guesses": "evaluate",
 }
-
-__all__ = ["Checkpoints", "FitResult", "Machine", "evaluate", "fit"]
 
 if TYPE_CHECKING:
     from limbeck.engine.checkpoint import Checkpoints
-    from limbeck.engine.evaluate import evaluate
+    from limbeck.engine.evaluate import Evaluation, evaluate, guesses
     from limbeck.engine.fit import FitResult, fit
     from limbeck.engine.machine import Machine
 
+__all__ = ["Checkpoints", "Evaluation", "FitResult", "Machine", "evaluate", "fit", "guesses"]
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(f"limbeck.engine.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module 'limbeck.engine' has no attribute '{name}'")
+make_lazy(__name__)

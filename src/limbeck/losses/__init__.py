@@ -1,0 +1,76 @@
+"""Losses as plain functions of tensors, one published objective a file; usable alone in any training loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from limbeck.lazy import make_lazy
+from limbeck.losses._registry import FILES, LOSSES, register
+
+_PUBLIC = {
+    **FILES,
+    "BottleneckProjector": "feature_projectors",
+    "ConvProjector": "feature_projectors",
+    "ProjectorEnsemble": "projector_ensemble",
+}
+
+if TYPE_CHECKING:
+    from limbeck.losses.activation_histogram import channel_histogram_kl, histogram_kl, sorted_w2
+    from limbeck.losses.channel_families import exponential_kl, exponential_w2, laplace_kl, laplace_w2
+    from limbeck.losses.cross_entropy import cross_entropy
+    from limbeck.losses.feature_projectors import BottleneckProjector, ConvProjector
+    from limbeck.losses.gaussian_divergence import gaussian_bhattacharyya, gaussian_kl, gaussian_symmetric_kl
+    from limbeck.losses.gaussian_divergence_full import (
+        gaussian_bhattacharyya_full,
+        gaussian_kl_full,
+        gaussian_log_euclidean,
+    )
+    from limbeck.losses.hint import hint
+    from limbeck.losses.kd import kd
+    from limbeck.losses.pixel_matching import pixel_mmd, pixel_mmd_polynomial, pixel_transport
+    from limbeck.losses.projector_ensemble import ProjectorEnsemble, direction_alignment
+    from limbeck.losses.wkd_feature import wkd_feature, wkd_feature_full
+    from limbeck.losses.wkd_logit import (
+        wkd_logit,
+        wkd_target,
+        wkd_transport,
+        wkd_transport_all,
+        wkd_transport_converged,
+    )
+
+__all__ = [
+    "LOSSES",
+    "BottleneckProjector",
+    "ConvProjector",
+    "ProjectorEnsemble",
+    "channel_histogram_kl",
+    "cross_entropy",
+    "direction_alignment",
+    "exponential_kl",
+    "exponential_w2",
+    "gaussian_bhattacharyya",
+    "gaussian_bhattacharyya_full",
+    "gaussian_kl",
+    "gaussian_kl_full",
+    "gaussian_log_euclidean",
+    "gaussian_symmetric_kl",
+    "hint",
+    "histogram_kl",
+    "kd",
+    "laplace_kl",
+    "laplace_w2",
+    "pixel_mmd",
+    "pixel_mmd_polynomial",
+    "pixel_transport",
+    "register",
+    "sorted_w2",
+    "wkd_feature",
+    "wkd_feature_full",
+    "wkd_logit",
+    "wkd_target",
+    "wkd_transport",
+    "wkd_transport_all",
+    "wkd_transport_converged",
+]
+
+make_lazy(__name__)

@@ -1,0 +1,244 @@
+"""Published losses against recorded values and gradients of their authors' programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from limbeck.losses import (
+    BottleneckProjector,
+    ConvProjector,
+    ProjectorEnsemble,
+    cross_entropy,
+    direction_alignment,
+    hint,
+    kd,
+    wkd_feature,
+    wkd_target,
+    wkd_transport,
+    wkd_transport_all,
+)
+from limbeck.losses import wkd_logit as wkd_logit_loss
+from limbeck.numerics.class_relations import (
+    cosine_distance,
+    gram_cka,
+    linear_cka_distance,
+    rbf_cka,
+    relation_cost,
+)
+from limbeck.numerics.decay import cosine_decay
+from limbeck.numerics.gaussian import moment_gaps
+from limbeck.numerics.transport import truncated_plan, truncated_transport
+
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "golden" / "classify"
+NOT_BUILT_YET = {
+    "at",
+    "cc",
+    "crd",
+    "dist",
+    "dkd",
+    "ickd",
+    "lskd",
+    "mld_bc",
+    "mld_cc",
+    "nkd",
+    "nst",
+    "ofd",
+    "pkt",
+    "reviewkd",
+    "reviewkd_hcl",
+    "rkd",
+    "simkd",
+    "sp",
+    "vid",
+}
+CASES_BUILT = 24
+
+Values = dict[str, Tensor]
+Result = dict[str, Tensor]
+Method = Callable[[dict[str, Any], Values], Result]
+METHODS: dict[str, Method] = {}
+
+
+def method(function: Method) -> Method:
+    METHODS[function.__name__.removeprefix("golden_")] = function
+    return function
+
+
+@method
+def golden_cka_cost(params: dict[str, Any], x: Values) -> Result:
+    features = x["features"]
+    centred = features - features.mean(dim=1, keepdim=True)
+    distance = linear_cka_distance(features)
+    return {
+        "dist_linear": distance,
+        "cka_linear_hsic": gram_cka(centred @ centred.mT),
+        "cka_rbf": rbf_cka(features, scale=params["rbf_sigma"]),
+        "cost_kappa1": relation_cost(distance, kappa=1.0),
+        "cost_kappa2": relation_cost(distance, kappa=2.0),
+    }
+
+
+@method
+def golden_prototype_cost(params: dict[str, Any], x: Values) -> Result:
+    distance = cosine_distance(x["prototypes"])
+    return {"dist": distance, "cost": relation_cost(distance, kappa=params["kappa"])}
+
+
+@method
+def golden_wkd_logit(params: dict[str, Any], x: Values) -> Result:
+    student, teacher, labels = x["logits_student"], x["logits_teacher"], x["label"]
+    settings = {name: params[name] for name in ("temperature", "reg", "iterations")}
+    whole = wkd_logit_loss(
+        student, teacher, labels, x["cost"], transport_weight=params["gamma"], **settings
+    ).mean()
+    return {
+        "loss": whole,
+        "target_term": wkd_target(student, teacher, labels).mean(),
+        "transport": wkd_transport(student, teacher, labels, x["cost"], **settings).mean(),
+    }
+
+
+@method
+def golden_wkd_logit_nosep(params: dict[str, Any], x: Values) -> Result:
+    settings = {name: params[name] for name in ("temperature", "reg", "iterations")}
+    return {"loss": wkd_transport_all(x["logits_student"], x["logits_teacher"], x["cost"], **settings).mean()}
+
+
+@method
+def golden_wkd_sinkhorn_plan(params: dict[str, Any], x: Values) -> Result:
+    marginals = x["w_student"], x["w_teacher"], x["cost"]
+    return {"plan": truncated_plan(*marginals, **params), "value": truncated_transport(*marginals, **params)}
+
+
+@method
+def golden_wkd_feature(params: dict[str, Any], x: Values) -> Result:
+    return _wkd_feature(params, x["feat_student"], x["feat_teacher"])
+
+
+def _wkd_feature(params: dict[str, Any], student: Tensor, teacher: Tensor) -> Result:
+    settings = {"grid": params["grid"], "eps": params["eps"]}
+    mean_gap, deviation_gap = moment_gaps(student, teacher, **settings)
+    loss = wkd_feature(student, teacher, mean_weight=params["mean_cov_ratio"], **settings).mean()
+    return {"loss": loss, "mean_loss": mean_gap.mean(), "cov_loss": deviation_gap.mean()}
+
+
+@method
+def golden_wkd_feature_projector(params: dict[str, Any], x: Values) -> Result:
+    projected = _projected(params, x)
+    return {"projected": projected, **_wkd_feature(params, projected, x["feat_teacher"])}
+
+
+@method
+def golden_fitnet_hint(params: dict[str, Any], x: Values) -> Result:
+    return {"loss": hint(_projected(params, x), x["feat_teacher"]).mean()}
+
+
+def _projected(params: dict[str, Any], x: Values) -> Tensor:
+    shapes = {
+        "student_shape": tuple(x["feat_student"].shape[1:]),
+        "teacher_shape": tuple(x["feat_teacher"].shape[1:]),
+    }
+    projector: torch.nn.Module
+    if params.get("projector") == "bottleneck":
+        projector = BottleneckProjector(**shapes, hidden=params["hidden"])
+    else:
+        projector = ConvProjector(**shapes)
+    weights = {name: x["proj_" + name.replace(".", "_")] for name, _ in projector.named_parameters()}
+    projector.train().to(x["feat_student"].dtype)
+    return torch.func.functional_call(projector, weights, x["feat_student"])
+
+
+@method
+def golden_projector_ensemble(params: dict[str, Any], x: Values) -> Result:
+    student = x["feat_student"]
+    ensemble = ProjectorEnsemble(
+        student_dim=student.shape[1], teacher_dim=x["feat_teacher"].shape[1], projectors=params["q"]
+    )
+    weights = {}
+    for k in range(params["q"]):
+        weights |= {f"projectors.{k}.0.weight": x[f"W{k}"], f"projectors.{k}.0.bias": x[f"b{k}"]}
+    assert set(weights) == {name for name, _ in ensemble.named_parameters()}
+    projected = torch.func.functional_call(ensemble, weights, student)
+    loss = params["beta"] * direction_alignment(projected, x["feat_teacher"]).mean()
+    assert params["alpha_kl"] == 0
+    return {"loss": loss + params["gamma_ce"] * cross_entropy(x["logits_student"], x["label"]).mean()}
+
+
+@method
+def golden_kd(params: dict[str, Any], x: Values) -> Result:
+    return {"loss": kd(x["logits_student"], x["logits_teacher"], **params).mean()}
+
+
+@method
+def golden_wkd_weight_schedule(params: dict[str, Any], x: Values) -> Result:
+    rows = [
+        [epoch, start, total, cosine_decay(epoch, start=start, total=total)]
+        for epoch, start, total, _ in x["table"].tolist()
+    ]
+    return {"table": torch.tensor(rows, dtype=torch.float64)}
+
+
+def _cases() -> list[dict[str, Any]]:
+    if not FOLDER.is_dir():
+        return []
+    return json.loads((FOLDER / "cases.json").read_text())["cases"]
+
+
+CASES = [case for case in _cases() if case["method"] in METHODS]
+
+
+def test_every_case_of_the_built_methods_is_reached(shared: Path) -> None:
+    assert len(CASES) == CASES_BUILT
+    known = {case["method"] for case in _cases()}
+    assert known == set(METHODS) | NOT_BUILT_YET, "a method is neither built nor listed"
+    assert not set(METHODS) & NOT_BUILT_YET
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_golden(case: dict[str, Any], dtype: str, shared: Path) -> None:
+    if dtype not in case["tolerance"]:
+        assert case["method"] == "wkd_weight_schedule"  # plain Python floats: one precision
+        dtype = "float64"
+    with np.load(FOLDER / case["file"]) as arrays:
+        values = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    given = {
+        name: values[name].to(getattr(torch, dtype))
+        if values[name].is_floating_point() and name != "label"
+        else values[name]
+        for name in [*case["inputs"], *case["weights"]]
+    }
+    if case["method"] == "wkd_weight_schedule":
+        given["table"] = values["table"]
+    differentiated = [name.removeprefix("grad_") for name in case["outputs"] if name.startswith("grad_")]
+    for name in differentiated:
+        given[name].requires_grad_()
+    results = METHODS[case["method"]](case["params"], given)
+    if differentiated:
+        gradients = torch.autograd.grad(results["loss"], [given[name] for name in differentiated])
+        results |= {f"grad_{name}": g for name, g in zip(differentiated, gradients, strict=True)}
+    for output in case["outputs"]:
+        _compare(case, dtype, output, results[output].detach().double(), values[output].double())
+
+
+def _compare(case: dict[str, Any], dtype: str, output: str, got: Tensor, wanted: Tensor) -> None:
+    if output in case.get("official_not_finite", ()):
+        return
+    if dtype == "float32" and output in case.get("official_float32_misses_its_own_float64_by", {}):
+        return
+    assert got.shape == wanted.shape, output
+    if output in case.get("exactly_zero_outputs", ()):
+        assert got.abs().max() <= 1e-6, output
+        return
+    tolerance = case["tolerance"][dtype]
+    bound = tolerance["rtol"] * wanted.abs() + tolerance["atol_rel"] * wanted.abs().max() + tolerance["atol"]
+    excess = ((got - wanted).abs() - bound).max()
+    assert excess <= 0, f"{output}: beyond its tolerance by {float(excess):.2e}"
