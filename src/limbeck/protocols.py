@@ -51,13 +51,30 @@ class Task(Protocol):
 class Source(Protocol):
     """Where samples come from: map-style, with the facts that belong to the data."""
 
-    class_names: Sequence[str]
-    mean: Sequence[float]
-    std: Sequence[float]
-    image_shape: tuple[int, int, int]
-    """Channels, height, width of every image."""
-    fingerprint: str
-    """Short digest of the data, for provenance."""
+    @property
+    def class_names(self) -> Sequence[str]:
+        """In the order of the labels."""
+        ...
+
+    @property
+    def mean(self) -> Sequence[float]:
+        """Mean of each channel, with pixels in [0, 1]."""
+        ...
+
+    @property
+    def std(self) -> Sequence[float]:
+        """Standard deviation of each channel."""
+        ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width of every image."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Short digest of the data, for provenance."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     TypeAdapter,
     ValidationError,
-    WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from limbeck.errors import InputError, did_you_mean
 from limbeck.registry import Registry, Setting
@@ -48,28 +48,41 @@ class Spec(Config):
         return dict(self.model_extra or {})
 
 
-def spec_of(registry: Registry) -> Any:
-    """A pydantic type for components of one registry: names, setting names, types and bounds are checked.
+@dataclass(frozen=True)
+class spec_of:
+    """Says that a `Spec` names a component of one registry: names, settings, types and bounds are checked.
 
-    Args:
+    Attributes:
         registry: where the names come from.
 
-    Returns:
-        An annotated `Spec` for use as a field's type.
+    Example:
+        >>> from typing import Annotated
+        >>> from pydantic import TypeAdapter
+        >>> shapes = Registry("shape")
+        >>> @shapes.register
+        ... def circle(*, radius: float = 1.0):
+        ...     "Round."
+        >>> TypeAdapter(Annotated[Spec, spec_of(shapes)]).validate_python({"name": "circle", "radius": 2}).settings
+        {'radius': 2.0}
     """
 
-    def from_shorthand(value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+    registry: Registry
 
-    def check(spec: Spec) -> Spec:
-        return check_spec(registry, spec)
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Shorthand first, then the fields, then the settings against the signature."""
+        checked = core_schema.no_info_after_validator_function(self._check, handler(source))
+        return core_schema.no_info_before_validator_function(_from_shorthand, checked)
 
-    return Annotated[
-        Spec,
-        AfterValidator(check),
-        BeforeValidator(from_shorthand),
-        WithJsonSchema(_json_schema(registry)),
-    ]
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """For editors: they complete the names; the settings are checked by `limbeck check`."""
+        return _json_schema(self.registry)
+
+    def _check(self, spec: Spec) -> Spec:
+        return check_spec(self.registry, spec)
+
+
+def _from_shorthand(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
 
 
 def check_spec(registry: Registry, spec: Spec) -> Spec:
@@ -120,7 +133,6 @@ def _checked(label: str, setting: Setting, value: Any, problems: list[str]) -> A
 
 
 def _json_schema(registry: Registry) -> dict[str, Any]:
-    """Editors complete the names; the settings themselves are checked by `limbeck check`."""
     return {
         "anyOf": [
             {"type": "string", "examples": list(registry)},

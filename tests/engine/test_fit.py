@@ -43,9 +43,7 @@ def run(toy, machine, path, *, die_at=None, **settings):
             return step(batch)
 
         task.step = dying
-    result = fit(
-        task, toy.ToyStream(), machine=machine, records=toy.ToyRecords(path), **{**SETTINGS, **settings}
-    )
+    result = fit(task, toy.ToyStream(), machine=machine, records=toy.ToyRecords(path), **{**SETTINGS, **settings})
     return task.trainable.state_dict(), result
 
 

@@ -169,9 +169,7 @@ def _run(
             )
             losses = [f"loss:{t.loss.name}" for t in objective]
             notes = {"stage": f"classify.{verb}", "seed": seed}
-            result = write_classifier(
-                folder, fitted, data=data, machine=machine, components=losses, notes=notes
-            )
+            result = write_classifier(folder, fitted, data=data, machine=machine, components=losses, notes=notes)
             student = fitted.model
     return Distilled(student, path, {name: n["value"] for name, n in result["numbers"].items()})
 
@@ -208,8 +206,10 @@ def _data(source: Any, test_source: Any, validation: float, seed: int) -> Data:
     if named is not None and named.name in SOURCES:
         train: Source = build_source(named.name, split="train", **named.settings)
         settings = {k: v for k, v in named.settings.items() if k not in ("per_class", "limit")}
-        test = as_source(test_source) if test_source is not None else build_source(
-            named.name, split="test", **settings
+        test = (
+            as_source(test_source)
+            if test_source is not None
+            else build_source(named.name, split="test", **settings)
         )
         return split_data(train, test, validation=validation, seed=seed)
     train = as_source(source)
@@ -228,8 +228,8 @@ def _teacher(teacher: Any, data: Data, machine: Machine) -> Teacher:
     spec = _checked("teacher", ModelSpec, teacher if isinstance(teacher, Mapping) else str(teacher))
     if "/" not in spec.name:
         raise ModelError(
-            f"teacher '{spec.name}': there is no such file, and a network of that name without weights has nothing "
-            "to teach. Train it first (limbeck.train), or give a model file or a pretrained name ('timm/...')."
+            f"teacher '{spec.name}': there is no such file, and a network of that name without weights has "
+            "nothing to teach. Train it first (limbeck.train), or give a model file or a pretrained name (timm/...)."
         )
     settings = {"pretrained": True, "num_classes": len(data.class_names), **spec.settings}
     return as_teacher(build(spec.name, **settings), data, machine)

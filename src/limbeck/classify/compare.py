@@ -163,9 +163,7 @@ def write_comparison(
     )
 
 
-def _row(
-    method: str, found: Sequence[Mapping[str, Any]], control: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def _row(method: str, found: Sequence[Mapping[str, Any]], control: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     def values(name: str, of: Sequence[Mapping[str, Any]] = found) -> list[float]:
         return [result["numbers"][name]["value"] for result in of]
 

@@ -17,14 +17,14 @@ from limbeck.models._registry import MODELS
 from limbeck.sources._registry import AUGMENTS, SOURCES
 from limbeck.specs import Config, Spec, StageConfig, spec_of
 
-ModelSpec = spec_of(MODELS)
-SourceSpec = spec_of(SOURCES)
-AugmentSpec = spec_of(AUGMENTS)
-OptimizerSpec = spec_of(OPTIMIZERS)
-ScheduleSpec = spec_of(SCHEDULES)
-LossSpec = spec_of(LOSSES)
-ProjectorSpec = spec_of(PROJECTORS)
-CostSpec = spec_of(COSTS)
+ModelSpec = Annotated[Spec, spec_of(MODELS)]
+SourceSpec = Annotated[Spec, spec_of(SOURCES)]
+AugmentSpec = Annotated[Spec, spec_of(AUGMENTS)]
+OptimizerSpec = Annotated[Spec, spec_of(OPTIMIZERS)]
+ScheduleSpec = Annotated[Spec, spec_of(SCHEDULES)]
+LossSpec = Annotated[Spec, spec_of(LOSSES)]
+ProjectorSpec = Annotated[Spec, spec_of(PROJECTORS)]
+CostSpec = Annotated[Spec, spec_of(COSTS)]
 
 
 class Training(Config):
@@ -72,9 +72,7 @@ class Training(Config):
     @model_validator(mode="after")
     def _best_needs_validation(self) -> Training:
         if self.keep == "best" and self.validation == 0:
-            raise ValueError(
-                "keep: best chooses an epoch, which needs validation: 0.1, say (not the test set)"
-            )
+            raise ValueError("keep: best chooses an epoch, which needs validation: 0.1, say (not the test set)")
         return self
 
 

@@ -26,7 +26,7 @@ def run_train(config: TrainStage, folder: StageFolder, context: StageContext) ->
     machine = Machine(device=context.device, precision=config.train.precision)
     data = load_data(config, seed=seed)
     model = build_student(config.model, data, seed=seed)
-    terms = [Term(loss=Spec(name="cross_entropy", label_smoothing=config.label_smoothing))]
+    terms = train_terms(config)
     fitted = fit_classifier(
         model,
         terms,
@@ -76,6 +76,11 @@ def run_distill(config: DistillStage, folder: StageFolder, context: StageContext
         components=components_of(config, config.terms),
         notes={"stage": "classify.distill", "seed": seed},
     )
+
+
+def train_terms(config: TrainStage) -> list[Term]:
+    """The objective of training on labels alone."""
+    return [Term.model_validate({"loss": {"name": "cross_entropy", "label_smoothing": config.label_smoothing}})]
 
 
 def stage_seed(config: ClassifierStage, context: StageContext) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -178,7 +177,9 @@ def _check(terms: Sequence[BoundTerm], teacher: Teacher | None) -> None:
         if teacher is None and any(n.startswith("teacher") for n in term.inputs):
             raise TaskError(f"the term '{term.name}' compares with a teacher, and there is none.")
         if "cost" in term.inputs and "cost" not in term.constants:
-            raise TaskError(f"the term '{term.name}' needs a ground cost between classes: cost: {{name: prototypes}}.")
+            raise TaskError(
+                f"the term '{term.name}' needs a ground cost between classes: cost: {{name: prototypes}}."
+            )
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
@@ -194,5 +195,3 @@ def unique_names(names: Sequence[str]) -> list[str]:
         seen[name] = seen.get(name, 0) + 1
         found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return found
-
-

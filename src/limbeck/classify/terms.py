@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -59,9 +60,8 @@ def _bind(name: str, term: Term, pair: Pair) -> BoundTerm:
     inputs = LOSSES.describe(term.loss.name).inputs
     student_tap, teacher_tap = _taps(name, term, inputs, pair)
     shapes = _shapes(student_tap, teacher_tap, pair)
-    bound: Callable[..., Tensor] = (
-        loss(**term.loss.settings) if inspect.isclass(loss) else partial(loss, **term.loss.settings)
-    )
+    settings = term.loss.settings
+    bound: Any = loss(**settings) if inspect.isclass(loss) else partial(loss, **settings)
     return BoundTerm(
         name=name,
         loss=bound,
@@ -78,7 +78,9 @@ def _bind(name: str, term: Term, pair: Pair) -> BoundTerm:
 def _taps(name: str, term: Term, inputs: Sequence[str], pair: Pair) -> tuple[str | None, str | None]:
     if not set(inputs) & {*MAPS, *FEATURES}:
         if term.taps is not None and not set(inputs) & set(LOGITS):
-            raise ConfigError(f"term '{name}': the loss {term.loss.name} reads no feature, so taps have no effect.")
+            raise ConfigError(
+                f"term '{name}': the loss {term.loss.name} reads no feature, so taps have no effect."
+            )
         if term.taps is None:
             return None, None
     if pair.teacher is None:

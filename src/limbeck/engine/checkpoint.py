@@ -49,9 +49,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     data = path.read_bytes()
     if not data.startswith(MAGIC):
-        raise CheckpointError(
-            f"{path} is not a Limbeck checkpoint: it does not begin with {MAGIC.decode()!r}."
-        )
+        raise CheckpointError(f"{path} is not a Limbeck checkpoint: it does not begin with {MAGIC.decode()!r}.")
     digest, _, payload = data[len(MAGIC) :].partition(b"\n")
     if hashlib.sha256(payload).hexdigest().encode() != digest:
         raise CheckpointError(f"{path} is damaged: its checksum does not match ({len(data)} bytes).")

@@ -42,7 +42,7 @@ class Evaluation:
     @property
     def per_class(self) -> list[float]:
         """Accuracy within each class; not a number for a class without images."""
-        return (self.confusion.diagonal() / self.confusion.sum(1)).tolist()  # type: ignore[no-any-return]
+        return (self.confusion.diagonal() / self.confusion.sum(1)).tolist()
 
 
 @torch.no_grad()

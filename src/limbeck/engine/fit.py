@@ -91,7 +91,6 @@ class _Loop:
         self._saved_at = time.perf_counter()
         self._saved_step: int | None = None
 
-    @property
     def done(self) -> bool:
         return self.position.step >= self.total
 
@@ -135,7 +134,7 @@ class _Loop:
     def log(self, bar: Progress) -> None:
         """Write the averages since the last line."""
         at = self.position
-        values = self.meter.read(step=at.step, last=self.done)
+        values = self.meter.read(step=at.step, last=self.done())
         if values:
             self.write({**values, "lr": self.optimizer.param_groups[0]["lr"]}, at.epoch)
             bar.update(step=at.step, epoch=at.epoch, loss=values["loss"])
@@ -197,7 +196,7 @@ class _Loop:
 
     def leave_if_asked(self, flag: StopFlag) -> None:
         """Save and leave once a signal has come, in any of the processes."""
-        if not self.done and self.machine.any(bool(flag)):
+        if not self.done() and self.machine.any(bool(flag)):
             self.save()
             raise Interrupted(
                 f"stopped by {flag.name or 'another process'} after step {self.position.step} of {self.total}; "
@@ -343,11 +342,11 @@ def _run(
     log_every: int,
 ) -> None:
     at = loop.position
-    while not loop.done:
+    while not loop.done():
         loop.task.start_epoch(at.epoch, loop.total / loop.epoch_steps)
         for group in loop.groups():
             loop.step(group)
-            ends = loop.done or at.batch >= len(loop.stream)
+            ends = loop.done() or at.batch >= len(loop.stream)
             due = at.step % log_every == 0
             if due or ends:
                 loop.log(bar)
@@ -356,12 +355,12 @@ def _run(
                 loop.leave_if_asked(flag)
             if not ends and checkpoint_every and at.step % checkpoint_every == 0:
                 loop.save()
-            if loop.done:
+            if loop.done():
                 break
         epoch, at.epoch, at.batch = at.epoch, at.epoch + 1, 0
-        if loop.done or epoch % evaluate_every == 0:
+        if loop.done() or epoch % evaluate_every == 0:
             loop.judge(epoch)
-        if loop.done or loop.seconds_since_save >= checkpoint_seconds:
+        if loop.done() or loop.seconds_since_save >= checkpoint_seconds:
             loop.save()
         loop.leave_if_asked(flag)
 

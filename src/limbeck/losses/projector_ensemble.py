@@ -6,6 +6,7 @@ projection imitates the teacher. Several projectors that start differently, aver
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -51,11 +52,13 @@ def direction_alignment(student_features: Tensor, teacher_features: Tensor) -> T
         "direction_alignment", "n d", student_features=student_features, teacher_features=teacher_features
     )
     student, teacher = promoted(student_features, teacher_features.detach())
-    return 1 - (_directions(student) * _directions(teacher)).sum(dim=1)
+    cosine: Tensor = (_directions(student) * _directions(teacher)).sum(dim=1)
+    return 1 - cosine
 
 
 def _directions(vectors: Tensor) -> Tensor:
-    return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(SMALLEST_NORM)
+    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return vectors / lengths.clamp_min(SMALLEST_NORM)
 
 
 class ProjectorEnsemble(nn.Module):
@@ -127,7 +130,7 @@ def _require_choice(setting: str, value: str, choices: dict[str, type[nn.Module]
 
 def _projector(dims: list[int], activation: str, init: str) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(dims[:-1], dims[1:], strict=True):
+    for inputs, outputs in pairwise(dims):
         linear = nn.Linear(inputs, outputs)
         if init == "orthogonal":
             nn.init.orthogonal_(linear.weight)

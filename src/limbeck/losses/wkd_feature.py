@@ -94,6 +94,6 @@ def wkd_feature_full(student_map: Tensor, teacher_map: Tensor, *, mean_weight: N
     student, teacher = promoted(student_map, teacher_map.detach())
     with no_autocast(student):
         (mean_s, b), (mean_t, a) = full_moments(student), full_moments(teacher)
-        nuclear = torch.linalg.svdvals(a.mT @ b).sum(dim=1)
+        nuclear: Tensor = torch.linalg.svdvals(a.mT @ b).sum(dim=1)
         spread = (a.square().sum(dim=(1, 2)) + b.square().sum(dim=(1, 2)) - 2 * nuclear) / a.shape[2]
         return mean_weight * (mean_s - mean_t).square().sum(dim=1) + spread

@@ -133,7 +133,7 @@ def wkd_transport(
     Example:
         >>> logits = torch.tensor([[9.0, 1.0, 0.0], [9.0, 0.0, 1.0]])
         >>> wkd_transport(logits, logits.flip(0), torch.tensor([0, 0]), 1 - torch.eye(3), temperature=1.0)
-        tensor([0.4621, 0.4621])
+        tensor([0.1699, 0.1699])
 
     References:
         WKD's transport term [lv2024wasserstein].
@@ -229,7 +229,8 @@ def wkd_transport_converged(
 
     Example:
         >>> logits = torch.tensor([[9.0, 1.0, 0.0], [9.0, 0.0, 1.0]])
-        >>> wkd_transport_converged(logits, logits.flip(0), torch.tensor([0, 0]), 1 - torch.eye(3), temperature=1.0)
+        >>> labels = torch.tensor([0, 0])
+        >>> wkd_transport_converged(logits, logits.flip(0), labels, 1 - torch.eye(3), temperature=1.0)
         tensor([0.4621, 0.4621])
 
     References:

@@ -82,3 +82,13 @@ def class_indices(where: str, labels: Tensor, logits: Tensor) -> Tensor:
                 f"(0 to {classes - 1})."
             )
     return labels.long()
+
+
+def require_samples(where: str, logits: Tensor) -> None:
+    """Require at least one sample: a mean over none is not a number.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not len(logits):
+        raise DataError(f"{where}: no samples to measure (logits have shape {tuple(logits.shape)}).")

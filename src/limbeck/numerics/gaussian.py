@@ -39,7 +39,8 @@ def channel_moments(maps: Tensor, *, grid: int = 1, eps: float = 1e-5) -> tuple[
             f"use a smaller grid (1 takes the whole map) or an earlier, larger layer."
         )
     if height % grid == 0 and width % grid == 0:
-        cells = maps.unflatten(3, (grid, -1)).unflatten(2, (grid, -1)).transpose(3, 4).flatten(4).flatten(2, 3)
+        split = maps.reshape(*maps.shape[:2], grid, height // grid, grid, width // grid)
+        cells = split.transpose(3, 4).flatten(4).flatten(2, 3)
         return cells.mean(dim=3), (cells.var(dim=3) + eps).sqrt()
     moments = [
         torch.var_mean(maps[:, :, top:bottom, left:right], dim=(2, 3))

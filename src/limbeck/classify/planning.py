@@ -1,0 +1,147 @@
+"""What a stage will cost, found by building its networks and timing a few of its steps here."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck.classify.compare import CONTROL_TERMS
+from limbeck.classify.config import ClassifierStage, CompareStage, DistillStage, Term, TrainStage
+from limbeck.classify.data import Data, load_data, training_stream
+from limbeck.classify.stages import as_teacher, build_student, find_teacher, stage_seed, train_terms
+from limbeck.classify.task import ClassifyTask
+from limbeck.classify.teachers import Teacher
+from limbeck.classify.terms import Pair, bind
+from limbeck.engine import Machine
+from limbeck.engine._registry import OPTIMIZERS
+from limbeck.engine.fit import settle_frozen
+from limbeck.measures import flops, parameters
+from limbeck.protocols import StageContext
+from limbeck.sources.loader import normalise
+from limbeck.specs import StageConfig
+
+TIMED_STEPS = 5
+_BACKWARD = 3
+"""A training step of a network costs about three forward passes; a teacher's costs one."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a stage is made of."""
+
+    data: Data
+    student: nn.Module
+    teacher: Teacher | None
+    machine: Machine
+
+
+def plan_train(config: TrainStage, context: StageContext, stages: Mapping[str, StageConfig]) -> dict[str, Any]:
+    """Cost of `classify.train`."""
+    parts = _parts(config, None, context, stages)
+    return _plan(config, parts, [train_terms(config)], runs=1)
+
+
+def plan_distill(config: DistillStage, context: StageContext, stages: Mapping[str, StageConfig]) -> dict[str, Any]:
+    """Cost of `classify.distill`; a teacher that is not trained yet is stood for by its architecture."""
+    parts = _parts(config, config.teacher, context, stages)
+    return _plan(config, parts, [config.terms], runs=1)
+
+
+def plan_compare(config: CompareStage, context: StageContext, stages: Mapping[str, StageConfig]) -> dict[str, Any]:
+    """Cost of `classify.compare`: every method is timed, the seeds are multiplied."""
+    parts = _parts(config, config.teacher, context, stages)
+    return _plan(config, parts, [CONTROL_TERMS, *config.methods.values()], runs=len(config.seeds))
+
+
+def _parts(
+    config: ClassifierStage, teacher: Any, context: StageContext, stages: Mapping[str, StageConfig]
+) -> _Parts:
+    seed = stage_seed(config, context)
+    machine = Machine(device=context.device, precision=config.train.precision)
+    data = load_data(config, seed=seed)
+    student = build_student(config.model, data, seed=seed).to(machine.device)
+    if teacher is None:
+        return _Parts(data, student, None, machine)
+    earlier = stages.get(teacher) if isinstance(teacher, str) and teacher not in context.inputs else None
+    if isinstance(earlier, ClassifierStage):
+        return _Parts(
+            data, student, as_teacher(build_student(earlier.model, data, seed=seed), data, machine), machine
+        )
+    return _Parts(data, student, find_teacher(teacher, data, machine, context), machine)
+
+
+def _plan(
+    config: ClassifierStage, parts: _Parts, objectives: Sequence[Sequence[Term]], *, runs: int
+) -> dict[str, Any]:
+    training, data, machine = config.train, parts.data, parts.machine
+    example = torch.zeros(1, *data.train.image_shape, device=machine.device)
+    timed = [_timed(config, parts, terms) for terms in objectives]
+    batches = math.ceil(len(data.train) / training.batch_size)
+    steps = training.steps or training.epochs * math.ceil(batches / training.accumulation)
+    forward = flops(parts.student, example)
+    teaching = flops(parts.teacher.model, example) if parts.teacher is not None else 0
+    per_image = _BACKWARD * forward + (teaching if len(objectives) > 1 or parts.teacher is not None else 0)
+    return {
+        "parameters": parameters(parts.student),
+        "trainable_parameters": max(t.trainable for t in timed),
+        "flops_per_step": per_image * training.batch_size * training.accumulation,
+        "steps": steps * runs * len(objectives),
+        "seconds_per_step": statistics.fmean(t.seconds for t in timed) * training.accumulation,
+        "seconds": sum(t.seconds for t in timed) * training.accumulation * steps * runs,
+        "memory_bytes": machine.peak_memory_bytes(),
+        "notes": [
+            f"{len(data.train):,} training images, {len(data.test):,} test images, {machine.device}",
+            f"{TIMED_STEPS} steps timed here for each of {len(objectives)} objectives; evaluation comes on top",
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class _Timed:
+    seconds: float
+    trainable: int
+
+
+def _timed(config: ClassifierStage, parts: _Parts, terms: Sequence[Term]) -> _Timed:
+    data, machine, training = parts.data, parts.machine, config.train
+    example = data.example(machine.device)
+    teacher_images = (
+        normalise(example, parts.teacher.data.mean, parts.teacher.data.std)
+        if parts.teacher is not None
+        else example
+    )
+    student_images = normalise(example, data.train.mean, data.train.std)
+    pair = Pair(parts.student, parts.teacher, student_images, teacher_images, len(data.class_names))
+    task = ClassifyTask(
+        parts.student, bind(terms, pair), mean=data.train.mean, std=data.train.std, teacher=parts.teacher
+    )
+    task.trainable.to(machine.device).train()
+    settle_frozen(task, machine)
+    build = partial(OPTIMIZERS[training.optimizer.name], **training.optimizer.settings)
+    optimizer = build([p for p in task.trainable.parameters() if p.requires_grad])
+    stream = training_stream(data.train, training.model_copy(update={"workers": 0}), machine=machine, seed=0)
+    seconds = []
+    try:
+        batches = iter(stream.epoch(1))
+        batch = next(batches)
+        for _ in range(TIMED_STEPS + 1):
+            began = time.perf_counter()
+            with machine.autocast():
+                loss = task.step(batch).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            batch = next(batches, batch)
+            machine.synchronize()
+            seconds.append(time.perf_counter() - began)
+    finally:
+        task.close()
+    return _Timed(statistics.median(seconds[1:]), sum(p.numel() for p in task.trainable.parameters()))

@@ -1,0 +1,1 @@
+"""The small networks that the distillation literature reports on."""

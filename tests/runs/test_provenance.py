@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import limbeck
+from limbeck.runs.provenance import provenance
+
+
+def test_what_it_says(monkeypatch):
+    found = provenance(["limbeck", "run", "demo"], packages=["pytest", "no-such-package"], data="abc")
+    assert json.loads(json.dumps(found)) == found
+    assert found["command"] == ["limbeck", "run", "demo"]
+    assert found["limbeck"]["version"] == limbeck.__version__
+    assert found["packages"]["pytest"]
+    assert found["packages"]["no-such-package"] is None
+    assert found["data"] == "abc"
+    assert found["hardware"]["cores"] >= 1
+    assert found["time"].endswith("+00:00")
+
+
+def test_without_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert provenance([])["limbeck"] == {"version": limbeck.__version__}
+
+
+def test_neither_runs_nor_report_imports_torch():
+    code = (
+        "import sys; import limbeck.runs, limbeck.runs.provenance, limbeck.report.page as page;"
+        "limbeck.runs.provenance.provenance([]);"
+        "sys.exit(', '.join({'torch', 'pydantic', 'matplotlib', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
