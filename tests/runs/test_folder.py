@@ -73,9 +73,9 @@ def test_what_is_not_a_run_folder_is_said(tmp_path):
     with pytest.raises(RunFolderError, match=r"has no resolved\.json"):
         RunFolder.open(tmp_path / "empty")
     made(tmp_path / "runs" / "s0").stage("teacher").begin({})
-    with pytest.raises(RunFolderError, match="holds some. Give one of: s0"):
+    with pytest.raises(RunFolderError, match=r"holds some\. Give one of: s0"):
         RunFolder.open(tmp_path / "runs")
-    with pytest.raises(RunFolderError, match="is one stage of the run in .*s0"):
+    with pytest.raises(RunFolderError, match=r"is one stage of the run in .*s0"):
         RunFolder.open(tmp_path / "runs" / "s0" / "teacher")
 
 

@@ -34,9 +34,9 @@ def holder(folder: Path, how: str) -> tuple[subprocess.Popen[str], int]:
 def test_a_second_process_is_refused_by_name(tmp_path):
     process, _ = holder(tmp_path, "alone")
     try:
-        with pytest.raises(RunFolderError, match=f"being written by process {process.pid} on .* since 20"):
-            with locked(tmp_path):
-                pass
+        says = f"being written by process {process.pid} on .* since 20"
+        with pytest.raises(RunFolderError, match=says), locked(tmp_path):
+            pass
     finally:
         process.kill()
         process.communicate()
@@ -79,5 +79,5 @@ def test_a_read_only_folder(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(RunFolderError, match="Permission denied.*--out"), locked(tmp_path):
+    with pytest.raises(RunFolderError, match=r"Permission denied.*--out"), locked(tmp_path):
         pass

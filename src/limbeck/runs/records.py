@@ -68,7 +68,8 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
         if isinstance(record, dict):
-            records.append({**record, **dict.fromkeys(record.pop(NONFINITE, ()), math.nan)})
+            broken = record.pop(NONFINITE, ())
+            records.append({**record, **dict.fromkeys(broken, math.nan)})
     return records
 
 

@@ -1,0 +1,176 @@
+"""Augmentation of whole batches on their device, each image's by its own uniform numbers.
+
+Every function takes images (n, c, h, w) and draws (n, DRAWS) in [0, 1), and nothing else: the same draws give the
+same image, whatever batch it stands in.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limbeck.bounds import Fraction, NonNegative, PositiveInt
+from limbeck.errors import DataError
+
+DRAWS = 8
+"""Uniform numbers that each augmentation is given for every image, needed or not."""
+
+
+def crop(images: Tensor, draws: Tensor, *, padding: PositiveInt = 4) -> Tensor:
+    """A random window of the image's own size out of the image with a zero border.
+
+    Args:
+        images: shape (n, c, h, w).
+        draws: shape (n, DRAWS); two are used.
+        padding: width of the border in pixels.
+
+    Returns:
+        Shape and kind of `images`.
+    """
+    return _windows(images, _whole(draws[:, 0], 2 * padding + 1), _whole(draws[:, 1], 2 * padding + 1), padding)
+
+
+def translate(images: Tensor, draws: Tensor, *, pixels: PositiveInt = 1) -> Tensor:
+    """A shift by whole pixels in each direction, up to `pixels`; what comes in is zero.
+
+    The same as `crop` with that padding, under the name by which it is known for very small images.
+
+    Args:
+        images: shape (n, c, h, w).
+        draws: shape (n, DRAWS); two are used.
+        pixels: largest shift.
+
+    Returns:
+        Shape and kind of `images`.
+    """
+    return crop(images, draws, padding=pixels)
+
+
+def flip(images: Tensor, draws: Tensor, *, probability: Fraction = 0.5) -> Tensor:
+    """Left and right exchanged, for a share of the images.
+
+    Args:
+        images: shape (n, c, h, w).
+        draws: shape (n, DRAWS); one is used.
+        probability: of being flipped.
+
+    Returns:
+        Shape and kind of `images`.
+    """
+    chosen = (draws[:, 0] < probability)[:, None, None, None]
+    return torch.where(chosen, images.flip(3), images)
+
+
+def rotate(images: Tensor, draws: Tensor, *, degrees: NonNegative = 10.0) -> Tensor:
+    """A turn about the middle by up to `degrees` either way, bilinear; what comes in is zero.
+
+    Args:
+        images: shape (n, c, h, w), of floats.
+        draws: shape (n, DRAWS); one is used.
+        degrees: largest angle.
+
+    Returns:
+        Shape and kind of `images`.
+
+    Raises:
+        DataError: images of whole numbers.
+    """
+    _need_floats("rotate", images)
+    height, width = images.shape[2:]
+    # Element by element in float64: no sum or product whose rounding could depend on the size of the batch.
+    angle = (draws[:, 0].double() * 2 - 1) * math.radians(degrees)
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    y = torch.arange(height, device=images.device, dtype=torch.float64)[:, None] - (height - 1) / 2
+    x = torch.arange(width, device=images.device, dtype=torch.float64) - (width - 1) / 2
+    grid = torch.stack(((cos * x - sin * y) * (2 / width), (sin * x + cos * y) * (2 / height)), dim=-1)
+    return F.grid_sample(images, grid.to(images.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def cutout(images: Tensor, draws: Tensor, *, size: PositiveInt = 16) -> Tensor:
+    """A square set to zero, its middle anywhere in the image, so that parts of it may lie outside.
+
+    Args:
+        images: shape (n, c, h, w).
+        draws: shape (n, DRAWS); two are used.
+        size: side of the square in pixels.
+
+    Returns:
+        Shape and kind of `images`.
+
+    References:
+        Cutout [devries2017cutout]. There the square has the mean colour (zero after normalisation); here it is
+        black, as normalisation belongs to each network and comes later.
+    """
+    inside = _stripe(draws[:, 0], images.shape[2], size)[:, :, None] & _stripe(draws[:, 1], images.shape[3], size)[:, None]
+    return images.masked_fill(inside[:, None], 0)
+
+
+def brightness(images: Tensor, draws: Tensor, *, strength: Fraction = 0.2) -> Tensor:
+    """All pixels times one factor from 1 - strength to 1 + strength, cut off at [0, 1].
+
+    Args:
+        images: shape (n, c, h, w), floats in [0, 1].
+        draws: shape (n, DRAWS); one is used.
+        strength: largest change of the factor.
+
+    Returns:
+        Shape and kind of `images`.
+
+    Raises:
+        DataError: images of whole numbers.
+    """
+    _need_floats("brightness", images)
+    return (images * _factor(draws, strength, images)).clamp(0, 1)
+
+
+def contrast(images: Tensor, draws: Tensor, *, strength: Fraction = 0.2) -> Tensor:
+    """The distance of all pixels from middle grey times one factor, cut off at [0, 1].
+
+    Middle grey, not the image's own mean: no sum over pixels, hence bit-identical in every batch.
+
+    Args:
+        images: shape (n, c, h, w), floats in [0, 1].
+        draws: shape (n, DRAWS); one is used.
+        strength: the factor lies from 1 - strength to 1 + strength.
+
+    Returns:
+        Shape and kind of `images`.
+
+    Raises:
+        DataError: images of whole numbers.
+    """
+    _need_floats("contrast", images)
+    return ((images - 0.5) * _factor(draws, strength, images) + 0.5).clamp(0, 1)
+
+
+def _windows(images: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
+    height, width = images.shape[2:]
+    padded = F.pad(images, (padding,) * 4)
+    # A view of every window; indexing copies one for each image.
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+    rows = torch.arange(len(images), device=images.device)
+    return windows[rows, :, top, left]
+
+
+def _whole(draws: Tensor, count: int) -> Tensor:
+    """Uniform whole numbers below `count`; draws are multiples of 2**-24, so the product never rounds up to it."""
+    return (draws.double() * count).long()
+
+
+def _stripe(draws: Tensor, length: int, size: int) -> Tensor:
+    """Which of `length` positions lie in a stripe of `size` about a random middle, shape (n, length)."""
+    start = _whole(draws, length) - size // 2
+    position = torch.arange(length, device=draws.device)
+    return (position >= start[:, None]) & (position < start[:, None] + size)
+
+
+def _factor(draws: Tensor, strength: float, images: Tensor) -> Tensor:
+    return (1 + (draws[:, 0] * 2 - 1) * strength).to(images.dtype)[:, None, None, None]
+
+
+def _need_floats(name: str, images: Tensor) -> None:
+    if not images.is_floating_point():
+        raise DataError(f"{name} needs images of floats in [0, 1]; got {images.dtype}. Divide by 255 first.")
