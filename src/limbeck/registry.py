@@ -103,6 +103,11 @@ class Registry(Mapping[str, Callable[..., Any]]):
         self._registered[name] = component
         return component
 
+    __hash__ = object.__hash__  # a registry is itself, not its contents; mappings would not be hashable
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self._builtin, *self._registered}))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from limbeck.classify._registry import COSTS, PROJECTORS
 from limbeck.classify.config import Term
-from limbeck.classify.task import FEATURES, LOGITS, MAPS, BoundTerm, unique_names
+from limbeck.classify.task import FEATURES, MAPS, BoundTerm, unique_names
 from limbeck.classify.teachers import Teacher
 from limbeck.errors import ConfigError, ModelError, TapError
 from limbeck.losses import LOSSES

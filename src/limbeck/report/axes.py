@@ -78,7 +78,7 @@ def linear_ticks(low: float, high: float, count: int = 5) -> list[tuple[float, s
     """
     raw = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(r * power for r in _ROUND if r * power >= raw * 0.999)
+    step = power * min(_ROUND, key=lambda r: abs(math.log(r * power / raw)))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [(n * step, _label(n * step, step)) for n in range(first, last + 1)]
 

@@ -104,6 +104,19 @@ class RunFolder:
             )
         return cls(path, resolved)
 
+    def amend(self, *, recipe_text: str, resolved: Mapping[str, Any]) -> None:
+        """Take in a recipe that grew stages or changed unfinished ones since the folder was made.
+
+        Args:
+            recipe_text: the recipe as given now.
+            resolved: every value that it comes to now.
+        """
+        if dict(resolved) == self.resolved and recipe_text == self.recipe_text:
+            return
+        atomic_write(self.path / "recipe.yaml", recipe_text)
+        write_json(self.path / _MARK, {"format": FORMAT, **resolved})
+        self.resolved = dict(resolved)
+
     @property
     def name(self) -> str:
         """The folder's own name."""

@@ -80,8 +80,8 @@ class ArraySource:
     def fingerprint(self) -> str:
         """Digest of pixels, labels and class names."""
         digest = hashlib.blake2b(repr((tuple(self.images.shape), self.class_names)).encode(), digest_size=8)
-        digest.update(memoryview(self.images.numpy()))
-        digest.update(memoryview(self.labels.numpy()))
+        digest.update(self.images.numpy().data)
+        digest.update(self.labels.contiguous().numpy().data)
         return digest.hexdigest()
 
     @cached_property
@@ -163,8 +163,8 @@ def as_pixels(images: Any) -> Tensor:
     top = 1 if found.is_floating_point() else 255
     if not (low >= 0 and high <= top):  # also false for NaN
         raise DataError(
-            f"images of {found.dtype} have values in [0, {top}]; these reach from {low:.4g} to {high:.4g}. Scale them, "
-            "and leave normalisation to the library: mean and std are settings."
+            f"images of {found.dtype} have values in [0, {top}]; these reach from {low:.4g} to {high:.4g}. "
+            "Scale them, and leave normalisation to the library: mean and std are settings."
         )
     return ((found * 255).round() if top == 1 else found).to(torch.uint8).contiguous()
 
@@ -242,15 +242,14 @@ def resized(images: Tensor, size: int | None) -> Tensor:
 
 
 def pixel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, with pixels in [0, 1]; exact sums of whole numbers."""
-    total = torch.zeros(images.shape[1], dtype=torch.int64)
-    squares = torch.zeros_like(total)
+    """Mean and standard deviation of each channel, with pixels in [0, 1]; from exact counts of the 256 values."""
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
     for start in range(0, len(images), _CHUNK):
-        part = images[start : start + _CHUNK].to(torch.int32)
-        total += part.sum((0, 2, 3))
-        squares += (part * part).sum((0, 2, 3))
-    count = images.numel() // images.shape[1]
-    mean = total.double() / count
-    std = (squares.double() / count - mean**2).clamp_min(0).sqrt()
-    std[std == 0] = 255.0
-    return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+        for channel, row in enumerate(counts):
+            row += torch.bincount(images[start : start + _CHUNK, channel].reshape(-1), minlength=256)
+    weights = counts.double() / counts.sum(1, keepdim=True)
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean = weights @ values
+    std = (weights * (values - mean[:, None]) ** 2).sum(1).sqrt()
+    std[std == 0] = 1.0
+    return tuple(mean.tolist()), tuple(std.tolist())

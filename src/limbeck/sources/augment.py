@@ -80,11 +80,12 @@ def rotate(images: Tensor, draws: Tensor, *, degrees: NonNegative = 10.0) -> Ten
     """
     _need_floats("rotate", images)
     height, width = images.shape[2:]
-    # Element by element in float64: no sum or product whose rounding could depend on the size of the batch.
-    angle = (draws[:, 0].double() * 2 - 1) * math.radians(degrees)
+    # Element by element and in double precision, so that rounding does not depend on the size of the batch.
+    exact = torch.float32 if images.device.type == "mps" else torch.float64
+    angle = (draws[:, 0].to(exact) * 2 - 1) * math.radians(degrees)
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    y = torch.arange(height, device=images.device, dtype=torch.float64)[:, None] - (height - 1) / 2
-    x = torch.arange(width, device=images.device, dtype=torch.float64) - (width - 1) / 2
+    y = torch.arange(height, device=images.device, dtype=exact)[:, None] - (height - 1) / 2
+    x = torch.arange(width, device=images.device, dtype=exact) - (width - 1) / 2
     grid = torch.stack(((cos * x - sin * y) * (2 / width), (sin * x + cos * y) * (2 / height)), dim=-1)
     return F.grid_sample(images, grid.to(images.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
 
@@ -104,8 +105,9 @@ def cutout(images: Tensor, draws: Tensor, *, size: PositiveInt = 16) -> Tensor:
         Cutout [devries2017cutout]. There the square has the mean colour (zero after normalisation); here it is
         black, as normalisation belongs to each network and comes later.
     """
-    inside = _stripe(draws[:, 0], images.shape[2], size)[:, :, None] & _stripe(draws[:, 1], images.shape[3], size)[:, None]
-    return images.masked_fill(inside[:, None], 0)
+    rows = _stripe(draws[:, 0], images.shape[2], size)
+    columns = _stripe(draws[:, 1], images.shape[3], size)
+    return images.masked_fill((rows[:, :, None] & columns[:, None])[:, None], 0)
 
 
 def brightness(images: Tensor, draws: Tensor, *, strength: Fraction = 0.2) -> Tensor:
@@ -156,8 +158,8 @@ def _windows(images: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
 
 
 def _whole(draws: Tensor, count: int) -> Tensor:
-    """Uniform whole numbers below `count`; draws are multiples of 2**-24, so the product never rounds up to it."""
-    return (draws.double() * count).long()
+    """Uniform whole numbers below `count`; draws are multiples of 2**-24, so this is exact."""
+    return ((draws * (1 << 24)).long() * count) >> 24
 
 
 def _stripe(draws: Tensor, length: int, size: int) -> Tensor:

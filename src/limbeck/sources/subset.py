@@ -41,7 +41,7 @@ class Subset:
         if isinstance(source, Subset):
             rows, source = source.indices[rows], source.source
         self.source: Source = source
-        self.indices = rows
+        self.indices: Tensor = rows
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -67,7 +67,7 @@ class Subset:
     def fingerprint(self) -> str:
         """Digest of the source's fingerprint and the indices."""
         digest = hashlib.blake2b(self.source.fingerprint.encode(), digest_size=8)
-        digest.update(memoryview(self.indices.contiguous().numpy()))
+        digest.update(self.indices.contiguous().numpy().data)
         return digest.hexdigest()
 
     def __len__(self) -> int:

@@ -1,0 +1,1 @@
+"""Recipes: YAML to typed stages, the runner, plugins, and the library of recipes that ship with Limbeck."""

@@ -1,0 +1,55 @@
+"""The stage kinds: one closed table. A kind's module is imported when a recipe mentions it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from limbeck.specs import StageConfig
+
+
+@dataclass(frozen=True, slots=True)
+class StageKind:
+    """Where a kind's parts are, each as `module:name`.
+
+    Attributes:
+        config: class of its settings; importing it needs no torch.
+        run: function (config, folder, context).
+        plan: function (config, context, stages) that says what it will cost.
+    """
+
+    config: str
+    run: str
+    plan: str
+
+    def config_class(self) -> type[StageConfig]:
+        """The class of its settings."""
+        found = load_attribute(self.config)
+        assert isinstance(found, type)
+        assert issubclass(found, StageConfig)
+        return found
+
+
+_CLASSIFY = "limbeck.classify"
+
+STAGES: Mapping[str, StageKind] = {
+    "classify.train": StageKind(
+        f"{_CLASSIFY}.config:TrainStage", f"{_CLASSIFY}.stages:run_train", f"{_CLASSIFY}.planning:plan_train"
+    ),
+    "classify.distill": StageKind(
+        f"{_CLASSIFY}.config:DistillStage", f"{_CLASSIFY}.stages:run_distill", f"{_CLASSIFY}.planning:plan_distill"
+    ),
+    "classify.compare": StageKind(
+        f"{_CLASSIFY}.config:CompareStage",
+        f"{_CLASSIFY}.compare:run_compare",
+        f"{_CLASSIFY}.planning:plan_compare",
+    ),
+}
+
+
+def load_attribute(path: str) -> Any:
+    """What `module:name` stands for."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,175 @@
+"""One self-contained page about a run, from its folder alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from limbeck.files import atomic_write
+from limbeck.report.costs import cost_figures, cost_table
+from limbeck.report.curves import curve_figures
+from limbeck.report.facts import byline, environment, files_of, model_path
+from limbeck.report.figures import Drawing, colours_of, draw
+from limbeck.report.groups import groups_of, mean_and_sd, number_of
+from limbeck.report.outcome import sentence, states_of, tiles_of
+from limbeck.report.tables import Table, table_of
+from limbeck.runs import RunFolder, StageFolder
+
+_LEGEND_FROM = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one stage contributes to a section."""
+
+    title: str
+    drawings: tuple[Drawing, ...] = ()
+    legend: tuple[tuple[str, str], ...] = ()
+    tables: tuple[Table, ...] = ()
+    images: tuple[tuple[str, str], ...] = ()
+
+
+def build(run_path: Path | str) -> str:
+    """The report of a run as HTML; it loads nothing from anywhere and runs no script.
+
+    Args:
+        run_path: the run's folder; the run may be unfinished.
+
+    Returns:
+        The whole page.
+
+    Raises:
+        RunFolderError: it is no run folder.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    run = RunFolder.open(run_path)
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template("page.html").render(**_contents(run))
+
+
+def write(run_path: Path | str, out: Path | str | None = None) -> Path:
+    """Write the report of a run.
+
+    Args:
+        run_path: the run's folder.
+        out: where to; `report.html` in the run's folder if left out.
+
+    Returns:
+        Where it was written.
+
+    Raises:
+        RunFolderError: it is no run folder, or the report may not be written there.
+    """
+    path = Path(out) if out is not None else Path(run_path) / "report.html"
+    atomic_write(path, build(run_path))
+    return path
+
+
+def _contents(run: RunFolder) -> dict[str, Any]:
+    stages = run.stages()
+    states = states_of(run)
+    colours = colours_of(group.label for stage in stages for group in groups_of(stage) if group.label)
+    costs = cost_table(stages)
+    return {
+        "run": run.name,
+        "title": str(run.resolved.get("title") or run.name),
+        "finished": bool(states) and all(state.state == "finished" for state in states),
+        "outcome": sentence(states),
+        "byline": byline(run),
+        "states": states,
+        "tiles": tiles_of(stages),
+        "headlines": _headlines(stages, colours),
+        "curves": [part for stage in stages if (part := _curves(stage, colours)).drawings],
+        "comparisons": [part for stage in stages if (part := _comparison(stage)).tables],
+        "agreements": [part for stage in stages for part in _agreement(stage)],
+        "costs": table_of(costs) if costs else None,
+        "cost_drawings": [draw(figure, colours, small=True) for figure in cost_figures(stages)],
+        "recipe": run.recipe_text,
+        "resolved": json.dumps(run.resolved, indent=2, ensure_ascii=False),
+        "facts": environment(run.provenance),
+        "model": json.dumps(model, ensure_ascii=False) if (model := model_path(run, stages)) else None,
+        "files": files_of(run, stages),
+    }
+
+
+def _headlines(stages: Sequence[StageFolder], colours: Mapping[str, str]) -> list[Drawing]:
+    found = [
+        draw(figure, colours)
+        for stage in stages
+        for figure in stage.figures().values()
+        if figure.get("kind") not in ("lines", "matrix")
+    ]
+    if found:
+        return found
+    bars = [bar for stage in stages for bar in _accuracies(stage)]
+    if len(bars) < 2:
+        return []
+    title = "Test accuracy" if all(stage.finished for stage in stages) else "Test accuracy so far"
+    caption = "Of what is finished; mean over seeds with one standard deviation where there are several."
+    return [draw({"kind": "bars", "title": title, "caption": caption, "unit": "fraction", "bars": bars}, colours)]
+
+
+def _accuracies(stage: StageFolder) -> Iterable[dict[str, Any]]:
+    for group in groups_of(stage):
+        values = number_of(group.results(), "accuracy")
+        mean, sd = mean_and_sd(values)
+        if mean is not None:
+            points = values if len(values) > 1 else []
+            yield {"label": group.label or stage.name, "value": mean, "error": sd, "points": points}
+
+
+def _curves(stage: StageFolder, colours: Mapping[str, str]) -> _Part:
+    groups = [group.label for group in groups_of(stage) if group.label]
+    own = [figure for figure in stage.figures().values() if figure.get("kind") == "lines"]
+    return _Part(
+        title=stage.name,
+        drawings=tuple(draw(figure, colours, small=True) for figure in [*curve_figures(stage), *own]),
+        legend=tuple((label, colours[label]) for label in groups) if len(groups) >= _LEGEND_FROM else (),
+    )
+
+
+def _comparison(stage: StageFolder) -> _Part:
+    has_trials = bool(stage.trials())
+    tables = [_table(data) for data in stage.tables().values() if has_trials]
+    return _Part(title=stage.name, tables=tuple(table for table in tables if table is not None))
+
+
+def _agreement(stage: StageFolder) -> list[_Part]:
+    """Matrices, pictures and per-class tables: of the stage, and of the trial that its result names as best."""
+    shown = [(stage.name, stage)]
+    model = stage.result().get("model") if stage.finished else None
+    if isinstance(model, str) and PurePosixPath(model).parts[:1] == ("trials",) and ".." not in model:
+        name = PurePosixPath(model).parts[1]
+        shown.append((f"{stage.name}: {name}", StageFolder(stage.path / "trials" / name, name)))
+    parts = []
+    for title, folder in shown:
+        drawings = [draw(figure) for figure in folder.figures().values() if figure.get("kind") == "matrix"]
+        tables = [] if folder.trials() else [_table(data) for data in folder.tables().values()]
+        images = [(_data_uri(png), caption) for png, caption in folder.images().values()]
+        part = _Part(title, tuple(drawings), (), tuple(t for t in tables if t is not None), tuple(images))
+        if part.drawings or part.tables or part.images:
+            parts.append(part)
+    return parts
+
+
+def _table(data: Mapping[str, Any]) -> Table | None:
+    try:
+        return table_of(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        title = str(data.get("title") or "Table")
+        return Table(title, (), (), (), note=f"This table cannot be shown: {type(error).__name__}: {error}.")
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,0 +1,184 @@
+"""From image files to uint8 pixels, many at a time."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from limbeck.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Pixels = npt.NDArray[np.uint8]
+_LOGGER = logging.getLogger("limbeck")
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How image files are turned into pixels.
+
+    Attributes:
+        size: side of the square result; None keeps the size of the files.
+        channels: 1 or 3; None takes 1 where every file is grey, else 3.
+        skip_broken: leave files out that cannot be decoded, and say how many, instead of stopping.
+    """
+
+    size: int | None = None
+    channels: int | None = None
+    skip_broken: bool = False
+
+
+def decode_all(
+    files: Sequence[bytes | Path], *, reading: Reading, name: Callable[[int], str], what: str
+) -> tuple[Tensor, list[int]]:
+    """Decode files on several threads.
+
+    Args:
+        files: contents or paths.
+        reading: how.
+        name: what a file is called in messages, by position.
+        what: the set, for messages.
+
+    Returns:
+        Pixels, shape (n, c, h, w), uint8, and the positions that were decoded (all, unless broken ones were
+        skipped).
+
+    Raises:
+        DataError: a file that cannot be decoded, or files of different sizes.
+    """
+    chunks = [range(start, min(start + _CHUNK, len(files))) for start in range(0, len(files), _CHUNK)]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        found = [
+            item for part in pool.map(lambda rows: _decode_chunk(files, rows, reading), chunks) for item in part
+        ]
+    kept = _without_broken(found, reading, name, what)
+    decoded: list[Any] = [found[i] for i in kept]
+    shapes = [pixels.shape[:2] for pixels in decoded]
+    if len(set(shapes)) > 1:
+        other = next(i for i, shape in enumerate(shapes) if shape != shapes[0])
+        raise sizes_differ(what, name(kept[0]), shapes[0], name(kept[other]), shapes[other])
+    return _stack(decoded), kept
+
+
+def decode(file: bytes | Path, reading: Reading) -> Pixels:
+    """One file as (h, w) if grey or (h, w, 3).
+
+    Raises:
+        OSError: it cannot be decoded; whatever Pillow raises is turned into this.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            return np.asarray(_fitted(_converted(image, reading.channels), reading.size))
+    except OSError:
+        raise
+    except Exception as error:  # broken files make Pillow's plugins raise anything
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def sizes_differ(what: str, name: str, shape: Sequence[int], other: str, other_shape: Sequence[int]) -> DataError:
+    """The error for images that do not make one batch; shapes are (height, width)."""
+    side = min(shape[0], shape[1])
+    return DataError(
+        f"{what}: images differ in size: {name} is {shape[1]}x{shape[0]} pixels, {other} is "
+        f"{other_shape[1]}x{other_shape[0]}. Bring them to one size with the setting size, e.g. size: {side}."
+    )
+
+
+def broken_file(what: str, name: str, reason: object, *, more: str = "") -> DataError:
+    """The error for an image that cannot be decoded."""
+    return DataError(
+        f"{what}: {name} cannot be decoded ({reason}).{more} Repair or remove it, "
+        "or leave such images out with skip_broken: true."
+    )
+
+
+def to_tensor(pixels: Pixels, channels: int) -> Tensor:
+    """One decoded file as (channels, h, w)."""
+    image = torch.from_numpy(np.array(pixels, copy=True))
+    image = image[None] if image.ndim == 2 else image.permute(2, 0, 1)
+    return image.expand(channels, -1, -1).contiguous()
+
+
+def _decode_chunk(files: Sequence[bytes | Path], rows: Sequence[int], reading: Reading) -> list[Pixels | OSError]:
+    found: list[Pixels | OSError] = []
+    for row in rows:
+        try:
+            found.append(decode(files[row], reading))
+        except OSError as error:
+            found.append(error)
+    return found
+
+
+def _without_broken(
+    found: Sequence[Pixels | OSError], reading: Reading, name: Callable[[int], str], what: str
+) -> list[int]:
+    broken = [i for i, item in enumerate(found) if isinstance(item, OSError)]
+    if not broken:
+        return list(range(len(found)))
+    first = broken[0]
+    if not reading.skip_broken:
+        more = f" So it is with {len(broken)} of {len(found)} images." if len(broken) > 1 else ""
+        raise broken_file(what, name(first), found[first], more=more)
+    if len(broken) == len(found):
+        raise DataError(f"{what}: none of {len(found)} images can be decoded; {name(first)}: {found[first]}.")
+    _LOGGER.warning(
+        "%s: left out %d of %d images that cannot be decoded; the first is %s (%s).",
+        what,
+        len(broken),
+        len(found),
+        name(first),
+        found[first],
+    )
+    gone = set(broken)
+    return [i for i in range(len(found)) if i not in gone]
+
+
+def _stack(decoded: Sequence[Pixels]) -> Tensor:
+    height, width = decoded[0].shape[:2]
+    channels = 1 if all(pixels.ndim == 2 for pixels in decoded) else 3
+    out = np.empty((len(decoded), channels, height, width), dtype=np.uint8)
+    for row, pixels in enumerate(decoded):
+        out[row] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return torch.from_numpy(out)
+
+
+def _converted(image: Image.Image, channels: int | None) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        from PIL import Image as pillow
+
+        # Pillow would cut 16-bit grey off at 255 instead of scaling it.
+        image = pillow.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    grey = image.mode in ("L", "1") if channels is None else channels == 1
+    wanted = "L" if grey else "RGB"
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # the way Pillow asks for
+    return image if image.mode == wanted else image.convert(wanted)
+
+
+def _fitted(image: Image.Image, size: int | None) -> Image.Image:
+    """Shorter side to `size`, then the middle cut out."""
+    if size is None or image.size == (size, size):
+        return image
+    from PIL import Image as pillow
+
+    width, height = image.size
+    scale = size / min(width, height)
+    width, height = max(round(width * scale), size), max(round(height * scale), size)
+    left, top = (width - size) // 2, (height - size) // 2
+    resized = image.resize((width, height), pillow.Resampling.BILINEAR)
+    return resized.crop((left, top, left + size, top + size))

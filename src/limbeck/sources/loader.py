@@ -1,0 +1,259 @@
+"""Batches whose order and augmentation are pure functions of (seed, epoch, index)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from limbeck.errors import DataError, InputError
+from limbeck.protocols import Batch, Source
+from limbeck.seeding import derive, generator, permutation, uniforms
+from limbeck.sources.arrays import ArraySource
+from limbeck.sources.augment import DRAWS
+from limbeck.sources.subset import Subset
+
+RESIDENT_BYTES = 4 * 2**30
+"""Sets in memory up to this size are kept on the device; larger ones are copied batch by batch."""
+
+
+class Loader:
+    """Batches of a source, for one epoch at a time.
+
+    Any batch can be made without the ones before it, so training resumes in mid-epoch with the very images it
+    would have seen. Neither the order nor the augmentation touches torch's global random state, and both are the
+    same with any number of loader processes.
+
+    Args:
+        source: the images.
+        batch_size: images a batch, over all processes together.
+        seed: of order and augmentation.
+        shuffle: another order every epoch.
+        drop_last: leave out a last batch that is not full.
+        augment: functions of (images, draws), in order.
+        workers: loader processes; sets that are in memory need none.
+        device: where batches go.
+        rank: number of this process.
+        world: number of processes; each takes a contiguous part of every batch. Where a batch does not divide
+            evenly the parts differ by one image.
+
+    Raises:
+        DataError: settings that make no batch.
+
+    Example:
+        >>> from limbeck.sources import digits, flip
+        >>> loader = Loader(digits(), batch_size=64, seed=0, augment=[flip])
+        >>> batch = next(loader.epoch(1, start=3))
+        >>> batch["images"].shape, batch["labels"].shape, batch["index"].shape
+        (torch.Size([64, 1, 8, 8]), torch.Size([64]), torch.Size([64]))
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        augment: Sequence[Callable[[Tensor, Tensor], Tensor]] = (),
+        workers: int = 0,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        _check(source, batch_size=batch_size, drop_last=drop_last, workers=workers, rank=rank, world=world)
+        self.source = source
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.augment = tuple(augment)
+        self.workers = workers
+        self.device = torch.device(device)
+        self.rank, self.world = rank, world
+        self._draw_seed = derive(seed, "augment")
+        self._memory = _resident(source, self.device) if workers == 0 else None
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        whole, rest = divmod(len(self.source), self.batch_size)
+        return whole + (1 if rest and not self.drop_last else 0)
+
+    def epoch(self, number: int, *, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch.
+
+        Args:
+            number: counted from 1.
+            start: batches to leave out, e.g. those before the interruption.
+
+        Yields:
+            `images` in [0, 1], float32, augmented and not normalised; `labels`; `index` in the source.
+        """
+        order = self._order(number)
+        batches = self._from_memory(order, start) if self._memory is not None else self._loaded(order, start)
+        for images, labels, index in batches:
+            yield {"images": self._augmented(images, index, number), "labels": labels, "index": index}
+
+    def _order(self, number: int) -> Tensor:
+        count = len(self.source)
+        return permutation(count, self.seed, number) if self.shuffle else torch.arange(count)
+
+    def _slices(self, start: int) -> Iterator[slice]:
+        """This process's part of every batch from `start` on, as positions in the epoch's order."""
+        for batch in range(start, len(self)):
+            first = batch * self.batch_size
+            size = min(self.batch_size, len(self.source) - first)
+            yield slice(first + size * self.rank // self.world, first + size * (self.rank + 1) // self.world)
+
+    def _from_memory(self, order: Tensor, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        assert self._memory is not None
+        images, labels, rows = self._memory
+        order = order.to(images.device)
+        for part in self._slices(start):
+            index = order[part]
+            at = index if rows is None else rows[index]
+            yield (
+                images.index_select(0, at).to(self.device),
+                labels.index_select(0, at).to(self.device),
+                index.to(self.device),
+            )
+
+    def _loaded(self, order: Tensor, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        batches: DataLoader[Any] = DataLoader(
+            _Indexed(self.source),
+            batch_sampler=[order[part].tolist() for part in self._slices(start)],
+            num_workers=self.workers,
+            collate_fn=_stacked,
+            pin_memory=self.device.type == "cuda",
+            # Of its own, or the loader would draw its workers' seeds from the global random state.
+            generator=generator(self.seed, "loader"),
+        )
+        empty = torch.empty((0, *self.source.image_shape), dtype=torch.uint8)
+        for found in batches:
+            if isinstance(found, InputError):
+                raise found
+            images, labels, index = found
+            yield (
+                (images if len(index) else empty).to(self.device, non_blocking=True),
+                labels.to(self.device, non_blocking=True),
+                index.to(self.device, non_blocking=True),
+            )
+
+    def _augmented(self, images: Tensor, index: Tensor, epoch: int) -> Tensor:
+        pixels = images.to(torch.float32).div_(255)
+        if not self.augment:
+            return pixels
+        draws = uniforms(index, seed=self._draw_seed, epoch=epoch, draws=DRAWS * len(self.augment))
+        for place, change in enumerate(self.augment):
+            pixels = change(pixels, draws[:, place * DRAWS : (place + 1) * DRAWS])
+        return pixels
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Subtract the mean of each channel and divide by its deviation.
+
+    Args:
+        images: in [0, 1], shape (n, c, h, w).
+        mean: one a channel.
+        std: one a channel.
+
+    Returns:
+        Shape and kind of `images`.
+
+    Raises:
+        DataError: another number of channels.
+
+    Example:
+        >>> normalise(torch.ones(1, 1, 2, 2), (0.5,), (0.25,))[0, 0, 0, 0].item()
+        2.0
+    """
+    if not len(mean) == len(std) == images.shape[1]:
+        raise DataError(f"images have {images.shape[1]} channels; mean has {len(mean)} and std {len(std)} values.")
+    if torch.compiler.is_compiling():
+        shift, scale = _statistics(tuple(mean), tuple(std), images.device, images.dtype)
+    else:
+        shift, scale = _kept_statistics(tuple(mean), tuple(std), images.device, images.dtype)
+    return (images - shift) / scale
+
+
+def _statistics(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    shift = torch.tensor(mean, device=device, dtype=dtype).reshape(-1, 1, 1)
+    return shift, torch.tensor(std, device=device, dtype=dtype).reshape(-1, 1, 1)
+
+
+@lru_cache(maxsize=64)
+def _kept_statistics(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    # Kept, since a copy to the device for every batch would stall it; usable under autograd wherever it was made.
+    with torch.inference_mode(False):
+        return _statistics(mean, std, device, dtype)
+
+
+def _check(source: Source, *, batch_size: int, drop_last: bool, workers: int, rank: int, world: int) -> None:
+    if batch_size < 1 or workers < 0 or not 0 <= rank < world:
+        raise DataError(
+            f"a loader needs batch_size >= 1, workers >= 0 and 0 <= rank < world; got batch_size {batch_size}, "
+            f"workers {workers}, rank {rank}, world {world}."
+        )
+    if batch_size < world:
+        raise DataError(f"batch_size {batch_size} gives {world} processes no image each; it counts all of them.")
+    if drop_last and len(source) < batch_size:
+        raise DataError(
+            f"drop_last with batch_size {batch_size} leaves nothing of {len(source)} images; "
+            f"use a batch_size of at most {len(source)}."
+        )
+
+
+def _resident(source: Source, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """Images, labels and rows of a source in memory, on the device if they fit; None for others."""
+    rows: Tensor | None = None
+    whole: Source = source
+    if isinstance(source, Subset):
+        whole, rows = source.source, source.indices
+    if not isinstance(whole, ArraySource):
+        return None
+    images, labels = whole.images, whole.labels
+    if device.type == "cpu":
+        return images, labels, rows  # nothing is copied
+    if rows is not None:
+        images, labels, rows = images[rows], labels[rows], None
+    if images.numel() <= RESIDENT_BYTES:
+        images, labels = images.to(device), labels.to(device)
+    return images, labels, rows
+
+
+class _Indexed(Dataset[Any]):
+    """A source whose items know their index; an item that cannot be read is its error.
+
+    A loader process that raised would wrap the message in a traceback.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int] | InputError:
+        try:
+            image, label = self.source[index]
+        except InputError as error:
+            return error
+        return image, label, index
+
+
+def _stacked(items: list[Any]) -> tuple[Tensor, Tensor, Tensor] | InputError:
+    error = next((item for item in items if isinstance(item, InputError)), None)
+    if error is not None:
+        return error
+    images = torch.stack([image for image, _, _ in items]) if items else torch.empty(0)
+    labels = torch.tensor([label for _, label, _ in items], dtype=torch.int64)
+    return images, labels, torch.tensor([index for _, _, index in items], dtype=torch.int64)
