@@ -47,7 +47,7 @@ def test_unknown_architectures():
 
 
 def test_unknown_setting_of_a_timm_model():
-    with pytest.raises(ModelError, match="'timm/resnet10t' cannot be built with num_classes=3, banana=1"):
+    with pytest.raises(ModelError, match="'timm/resnet10t' cannot be built with banana=1, num_classes=3"):
         build("timm/resnet10t", num_classes=3, banana=1)
 
 

@@ -14,7 +14,7 @@ from limbeck.report.quantities import quantity
 from limbeck.report.svg import canvas, element, shortened, text_width
 
 BASELINE = "control"
-"""A bar of this name is the one that the others are measured against; a line goes through all rows at its value."""
+"""A bar of this name is what the others are measured against; a line goes through all rows at its value."""
 
 
 @dataclass(frozen=True)
