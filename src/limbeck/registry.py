@@ -15,7 +15,7 @@ import importlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from limbeck.errors import InputError, UnknownNameError, did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_IMPORTS_ALLOWED: ContextVar[bool] = ContextVar("limbeck_imports_allowed", default=False)
+_IMPORTS_ALLOWED: ContextVar[bool | frozenset[str]] = ContextVar("limbeck_imports_allowed", default=False)
 
 REQUIRED = inspect.Parameter.empty
 """Stands for "no default" in `Setting.default`."""
@@ -152,31 +152,40 @@ class Registry(Mapping[str, Callable[..., Any]]):
         return prefix if slash and rest and f"{prefix}/*" in self._builtin else None
 
     def _imported(self, name: str) -> Callable[..., Any]:
-        if not _IMPORTS_ALLOWED.get():
+        module, _, attribute = name.partition(":")
+        if not _may_import(module):
             raise InputError(
                 f"{self.kind} '{name}' names code outside Limbeck, which a recipe alone may not import. "
-                f"If you trust it, say so: --plugin {name.partition(':')[0]}"
+                f"If you trust it, say so: --plugin {module}"
             )
-        module, _, attribute = name.partition(":")
         try:
             found = _attribute(module, attribute)
         except ImportError as error:
             raise UnknownNameError(f"{self.kind} '{name}': cannot import '{module}' ({error}).") from error
         except AttributeError as error:
-            raise UnknownNameError(
-                f"{self.kind} '{name}': module '{module}' has no '{attribute}'."
-            ) from error
+            raise UnknownNameError(f"{self.kind} '{name}': module '{module}' has no '{attribute}'.") from error
         return found
 
 
 @contextmanager
-def imports_allowed(allowed: bool = True) -> Iterator[None]:
-    """Let `module:name` components be imported inside the block; the command line's `--plugin` does so."""
-    token = _IMPORTS_ALLOWED.set(allowed)
+def imports_allowed(allowed: bool | Iterable[str] = True) -> Iterator[None]:
+    """Let `module:name` components be imported inside the block; the command line's `--plugin` does so.
+
+    Args:
+        allowed: the modules whose code is trusted, with what is inside them; True trusts any.
+    """
+    token = _IMPORTS_ALLOWED.set(allowed if isinstance(allowed, bool) else frozenset(allowed))
     try:
         yield
     finally:
         _IMPORTS_ALLOWED.reset(token)
+
+
+def _may_import(module: str) -> bool:
+    allowed = _IMPORTS_ALLOWED.get()
+    if isinstance(allowed, bool):
+        return allowed
+    return any(module == trusted or module.startswith(f"{trusted}.") for trusted in allowed)
 
 
 def _attribute(module: str, attribute: str) -> Callable[..., Any]:
@@ -201,9 +210,7 @@ def _describe_object(name: str, component: Callable[..., Any]) -> Component:
         for p in parameters
         if p.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     )
-    return Component(
-        name, doc, inputs, settings, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-    )
+    return Component(name, doc, inputs, settings, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters))
 
 
 def _hints(component: Callable[..., Any]) -> dict[str, Any]:
@@ -229,9 +236,7 @@ def _describe_source(name: str, module: str, attribute: str, *, bound: int = 0) 
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         text = ast.unparse(argument.annotation) if argument.annotation else "Any"
         value = REQUIRED if default is None else ast.literal_eval(default)
-        settings[argument.arg] = Setting(
-            argument.arg, _plain_type(text), text, value, docs.get(argument.arg, "")
-        )
+        settings[argument.arg] = Setting(argument.arg, _plain_type(text), text, value, docs.get(argument.arg, ""))
     inputs = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args))[bound:]
     return Component(name, doc, inputs, settings, arguments.kwarg is not None)
 

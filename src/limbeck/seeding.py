@@ -70,9 +70,7 @@ def uniforms(index: Tensor, *, seed: int, epoch: int, draws: int) -> Tensor:
     """
     key = derive(seed, "uniforms", epoch)
     counter = torch.arange(draws, device=index.device, dtype=torch.int64)
-    state = index.to(torch.int64)[:, None] * _signed(0xD1342543DE82EF95) + counter * _signed(
-        0x9E3779B97F4A7C15
-    )
+    state = index.to(torch.int64)[:, None] * _signed(0xD1342543DE82EF95) + counter * _signed(0x9E3779B97F4A7C15)
     state = _mix(_mix(state + key) + counter)
     return ((state >> 40) & 0xFFFFFF).to(torch.float32) * (1.0 / (1 << 24))
 

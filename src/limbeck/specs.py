@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from limbeck.errors import InputError, did_you_mean
 from limbeck.registry import Registry, Setting
+from limbeck.wording import plain_words
 
 
 class Config(BaseModel):
@@ -97,7 +98,7 @@ def check_spec(registry: Registry, spec: Spec) -> Spec:
         component = registry.describe(spec.name)
     except InputError as error:
         raise PydanticCustomError("component", "{text}", {"text": str(error)}) from error
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     checked: dict[str, Any] = {}
     label = f"{registry.kind} '{spec.name}'"
     for name, value in spec.settings.items():
@@ -106,15 +107,16 @@ def check_spec(registry: Registry, spec: Spec) -> Spec:
             checked[name] = value
         elif setting is None:
             known = ", ".join(component.settings) or "none"
-            problems.append(
+            problems[name] = (
                 f"{label} has no setting '{name}'.{did_you_mean(name, component.settings)} It has: {known}."
             )
         else:
             checked[name] = _checked(label, setting, value, problems)
     missing = [s.name for s in component.settings.values() if s.required and s.name not in spec.settings]
-    problems += [f"{label} needs the setting '{name}'." for name in missing if name not in SUPPLIED]
+    problems |= {name: f"{label} needs the setting '{name}'." for name in missing if name not in SUPPLIED}
     if problems:
-        raise PydanticCustomError("component", "{text}", {"text": " ".join(problems)})
+        text = " ".join(problems.values())
+        raise PydanticCustomError("component", "{text}", {"text": text, "settings": problems})
     return Spec(name=spec.name, **checked)
 
 
@@ -122,13 +124,13 @@ SUPPLIED = frozenset({"num_classes", "in_channels", "student_shape", "teacher_sh
 """Settings that a stage fills in from the data or from another model, so a recipe need not give them."""
 
 
-def _checked(label: str, setting: Setting, value: Any, problems: list[str]) -> Any:
+def _checked(label: str, setting: Setting, value: Any, problems: dict[str, str]) -> Any:
     try:
         # Strict where a silent conversion would hide a slip ("4" for 4); ints still pass as floats.
         return TypeAdapter(setting.annotation).validate_python(value, strict=isinstance(value, str | bool))
     except ValidationError as error:
-        for problem in error.errors():
-            problems.append(f"{label}, setting '{setting.name}': {problem['msg'].lower()} (got {value!r}).")
+        said = " or ".join(dict.fromkeys(plain_words(problem) for problem in error.errors()))
+        problems[setting.name] = f"{label}, setting '{setting.name}' {said} (got {value!r})."
         return value
 
 

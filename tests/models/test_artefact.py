@@ -72,7 +72,7 @@ def test_folders_of_stages_and_runs(file, tmp_path):
     assert load(tmp_path).limbeck_data == DATA
     run = tmp_path / "run"
     (run / "student").mkdir(parents=True)
-    with pytest.raises(CheckpointError, match="holds no model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"holds no model.safetensors"):
         load(run)
     (run / "student/model.safetensors").write_bytes(file.read_bytes())
     assert load(run).limbeck_data == DATA
@@ -83,7 +83,7 @@ def test_folders_of_stages_and_runs(file, tmp_path):
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(CheckpointError, match="no such file or folder"):
+    with pytest.raises(CheckpointError, match=r"no such file or folder"):
         load(tmp_path / "absent.safetensors")
 
 
@@ -98,7 +98,7 @@ def test_a_pickle_is_refused_unopened(tmp_path):
     for path in (zipped, bare):
         with pytest.raises(CheckpointError, match=r"is a pickle .* can run any code"):
             load(path)
-        with pytest.raises(CheckpointError, match="is a pickle"):
+        with pytest.raises(CheckpointError, match=r"is a pickle"):
             read_card(path)
 
 
@@ -106,7 +106,7 @@ def test_a_pickle_is_refused_unopened(tmp_path):
 def test_no_safetensors_at_all(tmp_path, content):
     path = tmp_path / "x"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="not a safetensors file"):
+    with pytest.raises(CheckpointError, match=r"not a safetensors file"):
         load(path)
 
 
@@ -114,7 +114,7 @@ def test_no_safetensors_at_all(tmp_path, content):
 def test_truncated(file, share):
     content = file.read_bytes()
     file.write_bytes(content[: max(int(len(content) * share), 9)])
-    with pytest.raises(CheckpointError, match="cut short"):
+    with pytest.raises(CheckpointError, match=r"cut short"):
         load(file)
 
 
@@ -136,7 +136,9 @@ def test_any_flipped_bit_is_found_or_harmless(data, tmp_path_factory):
     except CheckpointError:
         return
     # Only white space of the header can change without harm.
-    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True)
+    )
     assert again.limbeck_data == DATA
 
 
@@ -144,26 +146,28 @@ def test_bit_flip_in_the_weights(file):
     content = bytearray(file.read_bytes())
     content[-100] ^= 4
     file.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"is damaged: its checksum is .* written was .* cut short or changed"):
+    with pytest.raises(
+        CheckpointError, match=r"is damaged: its checksum is .* written was .* cut short or changed"
+    ):
         load(file)
 
 
 def test_changed_card(file):
     rewritten(file, lambda card: card["data"].update(mean=[0.9]))
-    with pytest.raises(CheckpointError, match="its checksum is"):
+    with pytest.raises(CheckpointError, match=r"its checksum is"):
         load(file)
 
 
 def test_newer_format(file):
     rewritten(file, lambda card: card.update(format=2))
-    with pytest.raises(CheckpointError, match="has model format 2; this Limbeck reads up to 1. Install a newer"):
+    with pytest.raises(CheckpointError, match=r"has model format 2; this Limbeck reads up to 1. Install a newer"):
         load(file)
 
 
 def test_foreign_safetensors(tmp_path):
     path = tmp_path / "foreign.safetensors"
     safetensors.torch.save_file({"w": torch.zeros(2)}, path, {"format": "pt"})
-    with pytest.raises(CheckpointError, match="but not a model of Limbeck's: nothing in it says how to rebuild"):
+    with pytest.raises(CheckpointError, match=r"but not a model of Limbeck's: nothing in it says how to rebuild"):
         load(path)
 
 
@@ -211,7 +215,7 @@ def test_state_that_is_no_tensor(tmp_path):
 
 
 def test_notes_that_are_no_json(net, tmp_path):
-    with pytest.raises(ModelError, match="spec and notes have to be plain JSON"):
+    with pytest.raises(ModelError, match=r"spec and notes have to be plain JSON"):
         save(net, tmp_path / "m.safetensors", spec=net.limbeck_spec, data=DATA, notes={"x": object()})
 
 
@@ -222,17 +226,19 @@ def test_a_full_disk_leaves_the_old_file(net, file, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StorageError, match=r"writing .*model.safetensors .* failed: No space left on device.* intact"):
+    with pytest.raises(
+        StorageError, match=r"writing .*model.safetensors .* failed: No space left on device.* intact"
+    ):
         save(net, file, spec=net.limbeck_spec, data=DATA)
     assert file.read_bytes() == before
     assert [p.name for p in file.parent.iterdir()] == [file.name]
 
 
 def test_data_config_checks_itself():
-    with pytest.raises(ModelError, match="3 channels need as many means and deviations; got 1 and 3"):
+    with pytest.raises(ModelError, match=r"3 channels need as many means and deviations; got 1 and 3"):
         DataConfig(input_shape=(3, 8, 8), mean=(0.5,), std=(1.0, 1.0, 1.0))
-    with pytest.raises(ModelError, match="deviations are above zero"):
+    with pytest.raises(ModelError, match=r"deviations are above zero"):
         DataConfig(input_shape=(1, 8, 8), mean=(0.5,), std=(0.0,))
-    with pytest.raises(CheckpointError, match="damaged"):
+    with pytest.raises(CheckpointError, match=r"damaged"):
         DataConfig.from_dict({"mean": [1]})
     assert DataConfig.from_dict(DATA.to_dict()) == DATA

@@ -34,23 +34,23 @@ def test_unknown_setting():
 
 
 def test_missing_setting():
-    with pytest.raises(ModelError, match="model 'resnet8' needs the setting 'num_classes'"):
+    with pytest.raises(ModelError, match=r"model 'resnet8' needs the setting 'num_classes'"):
         build("resnet8")
 
 
 def test_own_class_is_imported_only_when_allowed():
     name = "torch.nn:Linear"
-    with pytest.raises(InputError, match="names code outside Limbeck"):
+    with pytest.raises(InputError, match=r"names code outside Limbeck"):
         build(name, in_features=3, out_features=2)
     with imports_allowed():
         net = build(name, in_features=3, out_features=2, num_classes=9, in_channels=3)
         assert isinstance(net, nn.Linear)
         assert net.limbeck_spec == {"name": name, "in_features": 3, "out_features": 2}
-        with pytest.raises(ModelError, match="has no setting 'in_feature'. Did you mean 'in_features'"):
+        with pytest.raises(ModelError, match=r"has no setting 'in_feature'. Did you mean 'in_features'"):
             build(name, in_feature=3)
-        with pytest.raises(ModelError, match="cannot be built with in_features=3"):
+        with pytest.raises(ModelError, match=r"cannot be built with in_features=3"):
             build(name, in_features=3)
-        with pytest.raises(ModelError, match="gave a Size, not a torch.nn.Module"):
+        with pytest.raises(ModelError, match=r"gave a Size, not a torch.nn.Module"):
             build("torch:Size")
 
 

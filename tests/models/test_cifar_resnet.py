@@ -64,5 +64,5 @@ def test_depths_that_make_no_network(depth):
 
 
 def test_no_class():
-    with pytest.raises(ModelError, match="num_classes and in_channels of at least 1, not 0 and 3"):
+    with pytest.raises(ModelError, match=r"num_classes and in_channels of at least 1, not 0 and 3"):
         build("resnet8", num_classes=0)

@@ -33,7 +33,7 @@ def test_plain_state_dict(tmp_path):
 
 def test_plain_state_dict_is_no_pickle(tmp_path):
     _, path = saved("resnet8", tmp_path)
-    with pytest.raises(InputError, match="name the file weights.safetensors, not weights.pt"):
+    with pytest.raises(InputError, match=r"name the file weights.safetensors, not weights.pt"):
         export_state_dict(path, tmp_path / "weights.pt")
 
 
@@ -69,7 +69,9 @@ def test_an_export_that_differs_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "limbeck.models.export._timm_reads", lambda _: build("timm/resnet10t", num_classes=3, in_channels=1).eval()
     )
-    with pytest.raises(ModelError, match="checked and refused: reloaded, the model gives logits that differ by up to"):
+    with pytest.raises(
+        ModelError, match=r"checked and refused: reloaded, the model gives logits that differ by up to"
+    ):
         export_timm(path, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -77,5 +79,5 @@ def test_an_export_that_differs_is_refused(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_made(tmp_path):
     _, path = saved("resnet8", tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match="cannot make the folder .*file"):
+    with pytest.raises(RunFolderError, match=r"cannot make the folder .*file"):
         export_state_dict(path, tmp_path / "file/weights.safetensors")

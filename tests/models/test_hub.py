@@ -47,7 +47,7 @@ def test_unknown_architectures():
 
 
 def test_unknown_setting_of_a_timm_model():
-    with pytest.raises(ModelError, match="'timm/resnet10t' cannot be built with banana=1, num_classes=3"):
+    with pytest.raises(ModelError, match=r"'timm/resnet10t' cannot be built with banana=1, num_classes=3"):
         build("timm/resnet10t", num_classes=3, banana=1)
 
 
@@ -60,7 +60,7 @@ def test_weights_that_cannot_be_fetched(monkeypatch):
     with pytest.raises(ModelError, match=r"weights of 'timm/resnet18' could not be fetched \(OSError: no route"):
         build("timm/resnet18", num_classes=10, pretrained=True)
     monkeypatch.setattr("torchvision.models._api.WeightsEnum.get_state_dict", offline)
-    with pytest.raises(ModelError, match="weights of 'torchvision/squeezenet1_1' could not be fetched"):
+    with pytest.raises(ModelError, match=r"weights of 'torchvision/squeezenet1_1' could not be fetched"):
         build("torchvision/squeezenet1_1", num_classes=10, pretrained=True)
 
 
@@ -82,7 +82,9 @@ def test_pretrained_torchvision_keeps_its_facts_and_gets_a_new_head(monkeypatch,
 
 
 def test_a_network_without_a_linear_classifier():
-    with pytest.raises(ModelError, match=r"no linear layer with 4 outputs. Its last linear layer is '0' with 3 out"):
+    with pytest.raises(
+        ModelError, match=r"no linear layer with 4 outputs. Its last linear layer is '0' with 3 out"
+    ):
         classifier_of(nn.Sequential(nn.Linear(2, 3)), 4)
     with pytest.raises(ModelError, match=r"no linear layer with 4 outputs\.$"):
         classifier_of(nn.ReLU(), 4)

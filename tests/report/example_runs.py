@@ -11,7 +11,12 @@ from limbeck.runs import RunFolder, StageFolder
 
 DIGITS = [str(d) for d in range(10)]
 METHODS = {"control": (0.842, 0.009), "kd": (0.887, 0.006), "pefd": (0.893, 0.008), "wkd": (0.905, 0.005)}
-TERMS = {"control": [], "kd": ["kd"], "pefd": ["direction_alignment"], "wkd": ["wkd_target", "wkd_transport", "wkd_feature"]}
+TERMS = {
+    "control": [],
+    "kd": ["kd"],
+    "pefd": ["direction_alignment"],
+    "wkd": ["wkd_target", "wkd_transport", "wkd_feature"],
+}
 SEEDS = (0, 1, 2)
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&"
 PNG = bytes.fromhex(
@@ -58,7 +63,11 @@ def begun(path: Path, *, title: str = "A small network learns handwritten digits
     }
     stages = {
         "teacher": {"kind": "classify.train", "model": {"name": "resnet14"}, "train": {"epochs": 12}},
-        "students": {"kind": "classify.compare", "teacher": "teacher", "methods": {"kd": [], "pefd": [], "wkd": []}},
+        "students": {
+            "kind": "classify.compare",
+            "teacher": "teacher",
+            "methods": {"kd": [], "pefd": [], "wkd": []},
+        },
     }
     run = RunFolder.create(
         path, recipe_text=RECIPE, resolved={"title": title, "seed": 0, "stages": stages}, provenance=provenance
@@ -73,7 +82,9 @@ def begin(run: RunFolder, name: str) -> StageFolder:
     return stage
 
 
-def train(stage: StageFolder, *, goal: float, terms: list[str], seed: int, steps: int = 400, until: int | None = None) -> None:
+def train(
+    stage: StageFolder, *, goal: float, terms: list[str], seed: int, steps: int = 400, until: int | None = None
+) -> None:
     """Scalars that fall and rise as they do in training."""
     draw = random.Random(f"{stage.name}{seed}{goal}")
     stop = until or steps
@@ -88,7 +99,9 @@ def train(stage: StageFolder, *, goal: float, terms: list[str], seed: int, steps
         if step % 40 == 0:
             accuracy = goal - (goal - 0.1) * math.exp(-step / 80) + draw.gauss(0, 0.006)
             judged = {"test/accuracy": accuracy, "test/loss": 2.3 * math.exp(-step / 120) + 0.3}
-            stage.write_scalars({"step": step, "epoch": epoch, **judged, "test/agreement": accuracy - 0.01})
+            if stage.name != "teacher":
+                judged["test/agreement"] = accuracy - 0.01
+            stage.write_scalars({"step": step, "epoch": epoch, **judged})
 
 
 def confusion(accuracy: float, seed: int) -> list[list[int]]:
@@ -101,7 +114,9 @@ def confusion(accuracy: float, seed: int) -> list[list[int]]:
     return matrix
 
 
-def finish(stage: StageFolder, *, accuracy: float, parameters: int, flops: float, seconds: float, seed: int) -> dict:
+def finish(
+    stage: StageFolder, *, accuracy: float, parameters: int, flops: float, seconds: float, seed: int
+) -> dict:
     """What a classifier stage leaves."""
     (stage.path / "model.safetensors").write_bytes(b"0" * parameters)
     matrix = confusion(accuracy, seed)
@@ -283,8 +298,12 @@ def hostile(path: Path) -> RunFolder:
     stage.write_scalars({"step": 2, "epoch": 1, f"loss/{HOSTILE}": 0.5, "loss": 1.0, "test/accuracy": 0.6})
     about = {"title": HOSTILE, "caption": HOSTILE, "x_label": HOSTILE, "y_label": HOSTILE}
     names = [HOSTILE, "b"]
-    stage.write_figure("m", {**about, "kind": "matrix", "rows": names, "columns": names, "values": [[1, 2], [3, 4]]})
-    stage.write_figure("b", {**about, "kind": "bars", "bars": [{"label": HOSTILE, "value": 1}, {"label": "b", "value": 2}]})
+    stage.write_figure(
+        "m", {**about, "kind": "matrix", "rows": names, "columns": names, "values": [[1, 2], [3, 4]]}
+    )
+    stage.write_figure(
+        "b", {**about, "kind": "bars", "bars": [{"label": HOSTILE, "value": 1}, {"label": "b", "value": 2}]}
+    )
     stage.write_figure("l", {**about, "kind": "lines", "series": [{"label": HOSTILE, "x": [0, 1], "y": [1, 2]}]})
     stage.write_figure("s", {**about, "kind": "scatter", "points": [{"label": HOSTILE, "x": 1, "y": 2}]})
     stage.write_figure("k", {**about, "kind": HOSTILE})

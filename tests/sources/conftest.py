@@ -15,8 +15,10 @@ def encoded(pixels, kind="PNG"):
     return stream.getvalue()
 
 
-def picture(value, shape=(8, 8, 3)):
-    return np.full(shape, value, dtype=np.uint8)
+@pytest.fixture
+def encode():
+    """Pixels as the bytes of an image file."""
+    return encoded
 
 
 @pytest.fixture

@@ -79,13 +79,23 @@ def test_fingerprint_follows_every_part():
 @pytest.mark.parametrize(
     ("images", "labels", "settings", "message"),
     [
-        (pixels(4, 8, 8), [0, 1, 2, 7], {"class_names": ["a", "b", "c"]}, "label 7 of image 3 is out of range: 3 cla"),
+        (
+            pixels(4, 8, 8),
+            [0, 1, 2, 7],
+            {"class_names": ["a", "b", "c"]},
+            "label 7 of image 3 is out of range: 3 cla",
+        ),
         (pixels(4, 8, 8), [0, -1, 1, 1], {}, "label -1 of image 1 is out of range: 2 classes have labels 0 to 1"),
         (pixels(4, 8, 8), [0, 1], {}, "4 images need 4 labels"),
         (pixels(4, 8, 8), [[0, 1]] * 4, {}, "labels have shape .n,.; got .4, 2.. One-hot labels: use argmax"),
         (pixels(4, 8, 8), [0.0, 1.0, 0.5, 1.0], {}, "whole numbers. or names .text.; got float64"),
         (pixels(4, 8, 8), [0, 0, 0, 0], {}, "at least two classes; there is one"),
-        (pixels(4, 8, 8), ["a", "b", "c", "a"], {"class_names": ["a", "b"]}, "label 'c' is not among the class names"),
+        (
+            pixels(4, 8, 8),
+            ["a", "b", "c", "a"],
+            {"class_names": ["a", "b"]},
+            "label 'c' is not among the class names",
+        ),
         (pixels(4, 8, 8), LABELS, {"class_names": ["a", "a"]}, "two classes are named 'a'"),
         (pixels(4, 8), LABELS, {}, r"images have shape .* got \(4, 8\)"),
         (pixels(0, 8, 8), [], {}, r"n of at least 1; got \(0, 1, 8, 8\)"),
@@ -93,7 +103,12 @@ def test_fingerprint_follows_every_part():
         (np.full((4, 8, 8), np.nan), LABELS, {}, "these reach from nan to nan"),
         (pixels(4, 8, 8).astype(np.int64) * 2, LABELS, {}, r"values in \[0, 255\]"),
         (pixels(4, 8, 8), LABELS, {"mean": (0.1, 0.2)}, "mean has 2 values; the images have 1 channels"),
-        (pixels(4, 8, 8), LABELS, {"per_class": 3}, "per_class: 3 images of each class were asked for, but class '0'"),
+        (
+            pixels(4, 8, 8),
+            LABELS,
+            {"per_class": 3},
+            "per_class: 3 images of each class were asked for, but class '0'",
+        ),
         (pixels(4, 8, 8), LABELS, {"limit": 0}, "limit: 0 chooses no image"),
         (pixels(4, 8, 8), LABELS, {"size": 0}, "size: 0 pixels make no image"),
     ],
@@ -114,8 +129,12 @@ def test_subsets_of_subsets():
     assert inner.indices.tolist() == [5, 2]
     assert inner.source is source
     assert torch.equal(inner[1][0], source.images[2])
-    assert (inner.image_shape, inner.class_names, inner.mean) == (source.image_shape, source.class_names, source.mean)
-    with pytest.raises(DataError, match="reach from 0 to 9; the source has 6 images"):
+    assert (inner.image_shape, inner.class_names, inner.mean) == (
+        source.image_shape,
+        source.class_names,
+        source.mean,
+    )
+    with pytest.raises(DataError, match=r"reach from 0 to 9; the source has 6 images"):
         Subset(source, [0, 9])
-    with pytest.raises(DataError, match="at least one index"):
+    with pytest.raises(DataError, match=r"at least one index"):
         Subset(source, [])

@@ -118,7 +118,10 @@ def test_epochs_and_seeds_differ():
     for change in ({"number": 3}, {"seed": 5}):
         other = batches(numbered(), **change)
         assert not torch.equal(other[0]["index"], first[0]["index"])
-        here, there = ({int(i): x for b in found for i, x in zip(b["index"], b["images"], strict=True)} for found in (first, other))
+        here, there = (
+            {int(i): x for b in found for i, x in zip(b["index"], b["images"], strict=True)}
+            for found in (first, other)
+        )
         assert not all(torch.equal(here[i], there[i]) for i in here)
 
 
@@ -177,7 +180,7 @@ def test_normalise():
     for channel in range(3):
         assert torch.allclose(out[:, channel], (images[:, channel] - mean[channel]) / std[channel])
     assert out.dtype == torch.float64
-    with pytest.raises(DataError, match="images have 3 channels; mean has 1 and std 1 values"):
+    with pytest.raises(DataError, match=r"images have 3 channels; mean has 1 and std 1 values"):
         normalise(images, (0.5,), (0.5,))
 
 

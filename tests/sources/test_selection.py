@@ -49,7 +49,7 @@ def test_hold_out_takes_the_same_share_of_every_class(labels, share):
 
 def test_shares_that_leave_nothing():
     labels = torch.arange(8) % 4
-    with pytest.raises(DataError, match="test_share: 1.5 is not a share"):
+    with pytest.raises(DataError, match=r"test_share: 1.5 is not a share"):
         split_rows(labels, 4, split="test", share=1.5, what="x")
     with pytest.raises(DataError, match=r"x has 8 images and no separate test split; test_share: 0.0 leaves none"):
         split_rows(labels, 4, split="test", share=0.0, what="x")

@@ -103,7 +103,7 @@ class Term(Config):
     """The loss and its settings."""
     weight: Positive = 1.0
     """Factor of the loss in the sum."""
-    taps: Annotated[TapPair, BeforeValidator(_tap_pair)] | None = None
+    taps: Annotated[TapPair, BeforeValidator(_tap_pair, json_schema_input_type=TapPair | str)] | None = None
     """Module paths to read; without them a loss on maps takes each network's last feature map, a loss on
     features the input of its classifier."""
     projector: ProjectorSpec | Literal["auto"] | None = "auto"
@@ -132,7 +132,10 @@ def _some(terms: Sequence[Term]) -> Sequence[Term]:
     return terms
 
 
-Terms = Annotated[tuple[Term, ...], AfterValidator(_some), BeforeValidator(_terms)]
+_TermsInput = Literal[tuple(METHODS)] | tuple[Term, ...]  # type: ignore[valid-type]
+Terms = Annotated[
+    tuple[Term, ...], AfterValidator(_some), BeforeValidator(_terms, json_schema_input_type=_TermsInput)
+]
 """A list of terms, or the name of a published method."""
 
 Teacher = str | ModelSpec

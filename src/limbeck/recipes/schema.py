@@ -234,14 +234,10 @@ def _stages(
         if not isinstance(values, dict):
             problems.add(place, f"has to be a mapping with a 'kind' (got {values!r}).")
             continue
-        kind = values.get("kind")
+        kind = str(values.get("kind") or "")
         if kind not in kinds:
             known = ", ".join(kinds)
-            what = (
-                "'kind' is missing."
-                if kind is None
-                else f"unknown stage '{kind}'.{did_you_mean(str(kind), kinds)}"
-            )
+            what = f"unknown stage '{kind}'.{did_you_mean(kind, kinds)}" if kind else "is missing."
             problems.add((*place, "kind"), f"{what} Known: {known}.")
             continue
         used[name] = kind

@@ -15,11 +15,11 @@ _LOG_FACTOR = 50
 _NAMES = {
     "loss": "Loss, the sum of its terms",
     "lr": "Learning rate",
-    "validation/accuracy": "Accuracy on held-out training images",
-    "test/accuracy": "Accuracy on test images",
-    "test/agreement": "Agreement with the teacher on test images",
-    "validation/loss": "Cross-entropy on held-out training images",
-    "test/loss": "Cross-entropy on test images",
+    "validation/accuracy": "Validation accuracy",
+    "test/accuracy": "Test accuracy",
+    "test/agreement": "Agreement with the teacher",
+    "validation/loss": "Validation cross-entropy",
+    "test/loss": "Test cross-entropy",
 }
 _FIRST = ("validation/accuracy", "test/accuracy", "test/agreement", "loss")
 _LAST = ("validation/loss", "test/loss", "lr")

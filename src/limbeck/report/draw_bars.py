@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from limbeck.report.axes import Scale, span
 from limbeck.report.quantities import quantity
-from limbeck.report.svg import canvas, element, shortened, text_width
+from limbeck.report.svg import OWN, canvas, element, shortened, text_width
 
 BASELINE = "control"
 """A bar of this name is what the others are measured against; a line goes through all rows at its value."""
@@ -56,7 +56,11 @@ def draw_bars(
     factor = 100.0 if unit == "fraction" else 1.0
     rows = [_row(bar, unit, factor) for bar in figure["bars"]]
     lines = [(str(r["label"]), factor * float(r["value"]), "reference") for r in figure.get("references", ())]
-    lines += [(r.label, r.value, "baseline") for r in rows if r.label == BASELINE and len(rows) > 1]
+    lines += [
+        (r.label, r.value, "baseline")
+        for r in rows
+        if r.label == BASELINE and len(rows) > 1 and figure.get("axis", True)
+    ]
     values = [v for r in rows for v in (r.value, *r.points, r.value - (r.error or 0), r.value + (r.error or 0))]
     values = [v for v in (*values, *(value for _, value, _ in lines)) if math.isfinite(v)]
     zoomed = len(values) > 1 and min(values) > 0.5 * max(values) and figure.get("axis", True)
@@ -66,7 +70,7 @@ def draw_bars(
     drawn = [*_axis(x, layout.top, bottom, unit)] if figure.get("axis", True) else []
     drawn += _reference_lines(lines, x, layout.top, bottom)
     for number, row in enumerate(rows):
-        drawn += _drawn_row(row, layout, number, x, bool(zoomed), colours.get(row.label, "c1"), width)
+        drawn += _drawn_row(row, layout, number, x, bool(zoomed), colours.get(row.label, OWN), width)
     spoken = "; ".join(
         [f"{r.label} {r.text}" for r in rows] + [f"{n} {quantity(v / factor, unit)}" for n, v, _ in lines]
     )
@@ -135,13 +139,14 @@ def _drawn_row(
         drawn.append(
             element("rect", x=start, y=y - 7, width=max(end - start, 1), height=14, rx=2, class_=f"bar {colour}")
         )
+    about = element("title", f"{row.label}: {row.text}")
     if row.error:
-        ends = [max(x.start, x(row.value - row.error)), min(x.end, x(row.value + row.error))]
-        drawn.append(element("line", x1=ends[0], x2=ends[1], y1=y, y2=y, class_=f"whisker {colour}"))
-        drawn += [element("line", x1=e, x2=e, y1=y - 5, y2=y + 5, class_=f"whisker {colour}") for e in ends]
+        low, high = max(x.start, x(row.value - row.error)), min(x.end, x(row.value + row.error))
+        band = {"x": low, "y": y - 8, "width": high - low, "height": 16, "rx": 3}
+        drawn.append(element("rect", about, **band, class_=f"band {colour}"))
     if zoomed:
-        mark = element("title", f"{row.label}: {row.text}")
-        drawn.append(element("circle", mark, cx=x(row.value), cy=y, r=6.5, class_=f"dot {colour}"))
+        mark = {"x": x(row.value) - 1.75, "y": y - 11, "width": 3.5, "height": 22, "rx": 1.75}
+        drawn.append(element("rect", about, **mark, class_=f"mark {colour}"))
     drawn += [
         element("circle", cx=x(point), cy=y, r=3.2, class_=f"seed {colour}")
         for point in row.points

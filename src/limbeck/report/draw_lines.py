@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from limbeck.report.axes import Scale, span
-from limbeck.report.svg import canvas, element, shortened, text_width
+from limbeck.report.svg import OWN, canvas, element, shortened, text_width
 
 POINTS = 240
 """A longer curve is thinned to about so many points."""
@@ -36,11 +36,11 @@ def draw_lines(figure: Mapping[str, Any], colours: Mapping[str, str], *, width: 
     named = named if len(named) <= _LABELLED else []
     room = min(max((text_width(c.label) for c in named), default=0), 0.28 * width)
     low, high = span([*(v for c in series for v in c.y), *bounds], log=log)
-    y = Scale(low, high, height - 24, 18, log)
+    y = Scale(low, high, height - (38 if figure.get("x_label") else 24), 18 if _y_name(figure) else 6, log)
     left = 12 + max((text_width(label) for _, label in y.ticks()), default=0)
     x = Scale(*span((v for c in series for v in c.x), margin=0), left, width - room - (16 if room else 8))
     drawn = [
-        *_grid(x, y, figure, factor),
+        *_grid(x, y, figure, width),
         *(_curve(c, x, y, colours) for c in sorted(series, key=lambda c: not c.faint)),
         *_end_labels(named, x, y, colours, room),
     ]
@@ -91,25 +91,28 @@ def thinned(points: Sequence[tuple[float, float]], limit: int) -> list[tuple[flo
     return [*kept, points[-1]]
 
 
-def _grid(x: Scale, y: Scale, figure: Mapping[str, Any], factor: float) -> list[Markup]:
+def _grid(x: Scale, y: Scale, figure: Mapping[str, Any], width: float) -> list[Markup]:
     drawn = []
     for value, label in y.ticks():
         at = y(value)
         drawn.append(element("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="grid"))
         drawn.append(element("text", label, x=x.start - 6, y=at + 4, class_="tick end"))
-    for value, label in x.ticks(max(2, int((x.end - x.start) / 64))):
+    for value, label in x.ticks(max(2, int((x.end - x.start) / 80))):
         at = x(value)
-        fits = min(at - text_width(label) / 2, x.end - at) > 0
+        fits = at + text_width(label) / 2 <= width
         drawn.append(element("line", x1=at, x2=at, y1=y.start, y2=y.start + 4, class_="axis"))
         drawn.append(element("text", label, x=at, y=y.start + 17, class_="tick mid" if fits else "tick end"))
     drawn.append(element("line", x1=x.start, x2=x.end, y1=y.start, y2=y.start, class_="axis"))
-    y_label = str(figure.get("y_label") or "")
-    y_label += (", %" if y_label else "%") if factor == 100.0 else ""
-    if figure.get("log"):
-        y_label += " (log scale)" if y_label else "log scale"
-    drawn.append(element("text", y_label, x=0, y=10, class_="tick"))
-    drawn.append(element("text", str(figure.get("x_label") or ""), x=x.end, y=y.start - 6, class_="tick end"))
+    drawn.append(element("text", _y_name(figure), x=0, y=10, class_="tick"))
+    middle = (x.start + x.end) / 2
+    drawn.append(element("text", str(figure.get("x_label") or ""), x=middle, y=y.start + 33, class_="tick mid"))
     return drawn
+
+
+def _y_name(figure: Mapping[str, Any]) -> str:
+    unit = figure.get("unit")
+    name = ", ".join(str(word) for word in (figure.get("y_label"), "%" if unit == "fraction" else unit) if word)
+    return ", ".join(filter(None, (name, "log scale"))) if figure.get("log") else name
 
 
 def _curve(curve: _Curve, x: Scale, y: Scale, colours: Mapping[str, str]) -> Markup:
@@ -120,7 +123,7 @@ def _curve(curve: _Curve, x: Scale, y: Scale, colours: Mapping[str, str]) -> Mar
             pen = "L"
         else:
             pen = "M"
-    colour = colours.get(curve.label, "c1")
+    colour = colours.get(curve.label, OWN)
     if len(parts) == 1 and curve.end:
         return element("circle", cx=x(curve.end[0]), cy=y(curve.end[1]), r=3, class_=f"dot {colour}")
     title = element("title", curve.label) if curve.label else Markup()
@@ -134,7 +137,7 @@ def _end_labels(
     places = spread([at for at, _ in ends], y.end, y.start, _GAP)
     drawn = []
     for (at, curve), place in zip(ends, places, strict=True):
-        colour = colours.get(curve.label, "c1")
+        colour = colours.get(curve.label, OWN)
         assert curve.end is not None
         from_x = x(curve.end[0])
         drawn.append(element("circle", cx=from_x, cy=at, r=2.6, class_=f"dot {colour}"))

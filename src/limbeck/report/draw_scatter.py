@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from limbeck.report.axes import Scale, span
 from limbeck.report.quantities import quantity
-from limbeck.report.svg import canvas, element, shortened, text_width
+from limbeck.report.svg import OWN, canvas, element, shortened, text_width
 
 
 def draw_scatter(figure: Mapping[str, Any], colours: Mapping[str, str], *, width: float, height: float) -> Markup:
@@ -46,7 +46,7 @@ def draw_scatter(figure: Mapping[str, Any], colours: Mapping[str, str], *, width
     drawn.append(element("text", _axis_name(figure, "y"), x=0, y=11, class_="tick"))
     drawn.append(element("text", _axis_name(figure, "x"), x=x.end, y=height - 5, class_="tick end"))
     for px, py, label, given in points:
-        colour = colours.get(label, "c1")
+        colour = colours.get(label, OWN)
         values = [quantity(given[axis], figure.get(f"{axis}_unit")) for axis in ("x", "y")]
         about = f"{label or 'point'}: {', '.join(values)}"
         drawn.append(element("circle", element("title", about), cx=x(px), cy=y(py), r=5, class_=f"dot {colour}"))

@@ -19,7 +19,7 @@ KINDS = ("lines", "bars", "matrix", "scatter")
 """The kinds of figures that can be drawn."""
 COLOURS = 8
 """Number of colours in the page's palette, c1 to c8."""
-_WIDE, _NARROW = 860.0, 340.0
+_WIDE, _NARROW, _SMALL_BARS = 860.0, 340.0, 250.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def _drawn(
     if kind == "matrix":
         return Drawing(title, caption, draw_matrix(figure), scrolls=True)
     if kind == "bars":
-        narrow = draw_bars(figure, colours, width=_NARROW, stacked=True)
+        narrow = draw_bars(figure, colours, width=_SMALL_BARS if small else _NARROW, stacked=True)
         return Drawing(
             title, caption, narrow if small else draw_bars(figure, colours, width=_WIDE), None if small else narrow
         )
@@ -97,7 +97,7 @@ def _drawn(
     narrow = painter(figure, colours, width=_NARROW, height=220)
     if small:
         return Drawing(title, caption, narrow)
-    return Drawing(title, caption, painter(figure, colours, width=_WIDE, height=340), narrow)
+    return Drawing(title, caption, painter(figure, colours, width=_WIDE, height=300), narrow)
 
 
 def _labels(figure: Mapping[str, Any]) -> list[str]:

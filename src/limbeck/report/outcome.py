@@ -126,9 +126,11 @@ def _comparison_tiles(table: Mapping[str, Any], result: Mapping[str, Any]) -> li
         Tile("Test accuracy", quantity(best.get("accuracy"), "fraction", sd=best.get("accuracy_sd")), name)
     )
     if best.get("difference") is not None:
-        wins = f", {best['wins']} seeds won" if best.get("wins") else ""
+        wins = f"; {best['wins']} seeds won" if best.get("wins") else ""
         tiles.append(
-            Tile("Over the control", quantity(best["difference"], "points"), f"same budget, no teacher{wins}")
+            Tile(
+                "Over the control", quantity(best["difference"], "points"), f"same budget without a teacher{wins}"
+            )
         )
     if best.get("agreement") is not None:
         tiles.append(Tile("Agreement", quantity(best["agreement"], "fraction"), "same answer as the teacher"))
@@ -146,4 +148,6 @@ def _ratio(label: str, before: Any, after: Any, unit: str) -> Tile | None:
         return None
     ratio = before / after
     shown = f"{ratio:.1f}" if ratio < 20 else f"{ratio:,.0f}"
-    return Tile(label, f"÷ {shown}", f"{quantity(after, unit)} for the teacher's {quantity(before, unit)}")
+    return Tile(
+        label, f"{shown}× fewer", f"{quantity(after, unit)} instead of the teacher's {quantity(before, unit)}"
+    )

@@ -132,10 +132,12 @@ def _accuracies(stage: StageFolder) -> Iterable[dict[str, Any]]:
 def _curves(stage: StageFolder, colours: Mapping[str, str]) -> _Part:
     groups = [group.label for group in groups_of(stage) if group.label]
     own = [figure for figure in stage.figures().values() if figure.get("kind") == "lines"]
+    figures = [*curve_figures(stage), *own]
+    leads = len(groups) >= _LEGEND_FROM  # several methods: the first figure, their accuracy, is drawn large
     return _Part(
         title=stage.name,
-        drawings=tuple(draw(figure, colours, small=True) for figure in [*curve_figures(stage), *own]),
-        legend=tuple((label, colours[label]) for label in groups) if len(groups) >= _LEGEND_FROM else (),
+        drawings=tuple(draw(figure, colours, small=at > 0 or not leads) for at, figure in enumerate(figures)),
+        legend=tuple((label, colours[label]) for label in groups) if leads else (),
     )
 
 
@@ -151,7 +153,10 @@ def _agreement(stage: StageFolder) -> list[_Part]:
     model = stage.result().get("model") if stage.finished else None
     if isinstance(model, str) and PurePosixPath(model).parts[:1] == ("trials",) and ".." not in model:
         name = PurePosixPath(model).parts[1]
-        shown.append((f"{stage.name}: {name}", StageFolder(stage.path / "trials" / name, name)))
+        trial = StageFolder(stage.path / "trials" / name, name)
+        about = trial.config() or {}
+        title = f"{about['method']}, seed {about.get('seed')}" if about.get("method") else name
+        shown.append((f"{stage.name}: {title}", trial))
     parts = []
     for title, folder in shown:
         drawings = [draw(figure) for figure in folder.figures().values() if figure.get("kind") == "matrix"]

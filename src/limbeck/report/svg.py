@@ -9,6 +9,9 @@ from markupsafe import Markup, escape
 FONT = 12
 """Height of the letters in charts, in user units, which are close to pixels on the page."""
 
+OWN = "own"
+"""Class of what has no colour among methods: a stage by itself."""
+
 
 def element(name: str, *children: Markup | str, **attributes: str | float | None) -> Markup:
     """One element.

@@ -73,7 +73,7 @@ def _header(column: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str
 
 def _is_numeric(column: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
     values = [row.get(column["key"]) for row in rows]
-    return any(isinstance(v, int | float) for v in values) and not any(isinstance(v, str) for v in values)
+    return all(_reads_as_number(value) for value in values) and any(value is not None for value in values)
 
 
 def _best(
@@ -89,6 +89,12 @@ def _best(
         return []
     top = (max if better == "higher" else min)(values.values())
     return [(number, at) for number, value in values.items() if value == top]
+
+
+def _reads_as_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return value[:1].isdigit()  # "3 of 3"
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _is_number(value: Any) -> bool:

@@ -147,7 +147,10 @@ def as_pixels(images: Any) -> Tensor:
     Raises:
         DataError: another number of dimensions, or values outside [0, 255] or [0, 1].
     """
-    found = images.detach().cpu() if isinstance(images, Tensor) else torch.as_tensor(np.ascontiguousarray(images))
+    if isinstance(images, Tensor):
+        found = images.detach().cpu()
+    else:
+        found = torch.from_numpy(np.require(images, requirements=["C", "W"]))
     if found.ndim == 3:
         found = found[:, None]
     if found.ndim != 4 or len(found) == 0:

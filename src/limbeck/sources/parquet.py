@@ -116,7 +116,7 @@ def _read(
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
-            f"{what}: the file cannot be read as Parquet ({reason}). Copy or make it again."
+            f"{what}: the file is no Parquet, or damaged ({reason}). Copy or make it again."
         ) from error
     if table.num_rows == 0:
         raise DataError(f"{what}: the file has no rows.")

@@ -1,0 +1,71 @@
+"""Everything that has a name, by the word that `limbeck list` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from limbeck.registry import Registry
+
+
+def registries() -> Mapping[str, Registry]:
+    """The registries, in the order in which they are listed; none of their components is imported."""
+    from limbeck.classify._registry import COSTS, PROJECTORS
+    from limbeck.engine._registry import OPTIMIZERS, SCHEDULES
+    from limbeck.losses._registry import LOSSES
+    from limbeck.measures._registry import MEASURES
+    from limbeck.models._registry import MODELS
+    from limbeck.sources._registry import AUGMENTS, SOURCES
+
+    return {
+        "losses": LOSSES,
+        "models": MODELS,
+        "sources": SOURCES,
+        "augmentations": AUGMENTS,
+        "projectors": PROJECTORS,
+        "costs": COSTS,
+        "measures": MEASURES,
+        "optimizers": OPTIMIZERS,
+        "schedules": SCHEDULES,
+    }
+
+
+def rows(what: str) -> list[tuple[str, str]]:
+    """Name and one sentence of everything of one kind."""
+    if what == "recipes":
+        from limbeck.recipes import catalogue
+
+        return [(name, catalogue.summary(name)) for name in catalogue.names()]
+    if what == "stages":
+        from limbeck.recipes.kinds import STAGES
+
+        return [(name, (kind.config_class().__doc__ or "").split("\n")[0]) for name, kind in STAGES.items()]
+    if what == "methods":
+        from limbeck.classify.methods import METHODS
+
+        return [(name, " + ".join(_term(term) for term in terms)) for name, terms in METHODS.items()]
+    registry = registries()[what]
+    return [(name, registry.describe(name.replace("*", "NAME")).summary) for name in registry]
+
+
+def _term(term: Mapping[str, object]) -> str:
+    loss = term["loss"]
+    name = loss["name"] if isinstance(loss, Mapping) else loss
+    weight = term.get("weight", 1.0)
+    return str(name) if weight == 1.0 else f"{weight:g} {name}"
+
+
+WORDS = (
+    "recipes",
+    "methods",
+    "stages",
+    "losses",
+    "models",
+    "sources",
+    "augmentations",
+    "projectors",
+    "costs",
+    "measures",
+    "optimizers",
+    "schedules",
+)
+"""What `limbeck list` can list."""

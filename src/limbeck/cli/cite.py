@@ -1,0 +1,33 @@
+"""`limbeck cite`: the papers that a run or recipe stands on, as BibTeX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limbeck.cli import options
+from limbeck.cli.catalogue import registries
+from limbeck.cli.console import note, say
+
+
+def cite(
+    what: Annotated[
+        str, typer.Argument(metavar="RUN_OR_RECIPE", help="A run folder, a recipe's file or its name.")
+    ],
+) -> None:
+    """Print the BibTeX of what a run or recipe uses."""
+    from limbeck.recipes.citations import bibliography, keys_of, names_in
+
+    if Path(what).is_dir():
+        from limbeck.runs.folder import RunFolder
+
+        resolved = RunFolder.open(Path(what)).resolved
+    else:
+        resolved = options.read_recipe(what).resolved
+    keys = keys_of(names_in(resolved["stages"]), registries().values())
+    if not keys:
+        note("nothing in it comes from a paper that Limbeck knows.")
+    entries = bibliography()
+    say("\n\n".join(entries[key] for key in keys))
