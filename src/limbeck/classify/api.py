@@ -229,7 +229,7 @@ def _teacher(teacher: Any, data: Data, machine: Machine) -> Teacher:
     if "/" not in spec.name:
         raise ModelError(
             f"teacher '{spec.name}': there is no such file, and a network of that name without weights has "
-            "nothing to teach. Train it first (limbeck.train), or give a model file or a pretrained name (timm/...)."
+            "nothing to teach. Train it first (limbeck.train), or give a model file or a pretrained name."
         )
     settings = {"pretrained": True, "num_classes": len(data.class_names), **spec.settings}
     return as_teacher(build(spec.name, **settings), data, machine)

@@ -73,7 +73,7 @@ def file(teacher: Teacher, /, *, path: str) -> Tensor:
     from safetensors.torch import load_file
 
     try:
-        cost = load_file(Path(path))["cost"].float()
+        cost: Tensor = load_file(Path(path))["cost"].float()
     except (OSError, KeyError, SafetensorError) as error:
         raise InputError(f"class cost: cannot read the tensor 'cost' from {path}: {error}") from error
     classes = teacher(_example(teacher)).shape[1]

@@ -76,13 +76,8 @@ def _bind(name: str, term: Term, pair: Pair) -> BoundTerm:
 
 
 def _taps(name: str, term: Term, inputs: Sequence[str], pair: Pair) -> tuple[str | None, str | None]:
-    if not set(inputs) & {*MAPS, *FEATURES}:
-        if term.taps is not None and not set(inputs) & set(LOGITS):
-            raise ConfigError(
-                f"term '{name}': the loss {term.loss.name} reads no feature, so taps have no effect."
-            )
-        if term.taps is None:
-            return None, None
+    if not set(inputs) & {*MAPS, *FEATURES} and term.taps is None:
+        return None, None
     if pair.teacher is None:
         raise ConfigError(f"term '{name}' compares features with a teacher, and there is none.")
     if term.taps is not None:

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from limbeck.cli.console import heading, say, show_rows
+from limbeck.version import __version__
 
 CORE = (
     "torch", "torchvision", "timm", "accelerate", "numpy", "scikit-learn", "safetensors", "pydantic", "pyyaml",
@@ -26,9 +27,7 @@ def doctor() -> None:
 
     Packages by feature, accelerator, disk; nothing is changed.
     """
-    import limbeck
-
-    heading(f"limbeck {limbeck.__version__}, Python {platform.python_version()}, {platform.platform()}")
+    heading(f"limbeck {__version__}, Python {platform.python_version()}, {platform.platform()}")
     missing = [name for name in CORE if _version(name) is None]
     show_rows(["package", "version", "state"], [_core(name) for name in CORE])
     heading("extras")

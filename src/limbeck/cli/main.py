@@ -13,9 +13,9 @@ from typing import Annotated
 import click
 import typer
 
-import limbeck
 from limbeck.cli import check, cite, demo, doctor, export, listing, plan, report, run, show
 from limbeck.errors import Interrupted, LimbeckError
+from limbeck.version import __version__
 
 app = typer.Typer(
     name="limbeck",
@@ -40,7 +40,7 @@ app.command("demo")(demo.demo)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"limbeck {limbeck.__version__}")
+        typer.echo(f"limbeck {__version__}")
         raise typer.Exit
 
 

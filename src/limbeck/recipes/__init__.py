@@ -1,1 +1,1 @@
-"""Recipes: YAML as pure data, checked whole, run stage by stage. A leaf: nothing is imported here."""
+"""Recipes: YAML to typed stages, the runner, plugins, and the library of recipes that ship with Limbeck."""

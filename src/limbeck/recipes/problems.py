@@ -1,102 +1,114 @@
-"""What is wrong with a recipe, and where: a dotted path with a line, or an option of the command line."""
+"""pydantic's findings in plain words, each at the place in the file that caused it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from limbeck.errors import ConfigError
+from pydantic import BaseModel, ValidationError
 
-Path = tuple[str | int, ...]
-"""Keys and list positions from the top of a recipe."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a value was written.
-
-    Attributes:
-        line: in the file, counted from 1; None for a value from the command line.
-        option: the option as given, for a value from the command line.
-    """
-
-    line: int | None = None
-    option: str = ""
+from limbeck.errors import did_you_mean
+from limbeck.recipes.text import Path
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        path: of the value.
-        text: what was given, what is allowed, the way out.
-        origin: of the value.
-    """
-
-    path: Path
-    text: str
-    origin: Origin = Origin()
-
-    def __str__(self) -> str:
-        place = dotted(self.path)
-        if self.origin.option:
-            return f"{self.origin.option}: {self.text}"
-        if self.origin.line is not None:
-            place = f"line {self.origin.line}" + (f", {place}" if place else "")
-        return f"{place}: {self.text}" if place else self.text
-
-
-class Origins:
-    """Origin of every value of a recipe by path.
+def explain(
+    error: ValidationError, data: Mapping[str, Any], model: type[BaseModel], kind: str
+) -> list[tuple[Path, str]]:
+    """Every problem of one stage as (path inside the stage, message).
 
     Args:
-        known: what is known at the start.
+        error: what pydantic found.
+        data: what was given.
+        model: the stage's configuration class.
+        kind: the stage's kind, for messages.
     """
-
-    def __init__(self, known: Mapping[Path, Origin] | None = None) -> None:
-        self._known = dict(known or {})
-
-    def __setitem__(self, path: Path, origin: Origin) -> None:
-        self._known[path] = origin
-
-    def __contains__(self, path: Path) -> bool:
-        return path in self._known
-
-    def of(self, path: Path) -> Origin:
-        """The origin of a value, or of the nearest one around it."""
-        for length in range(len(path), -1, -1):
-            if path[:length] in self._known:
-                return self._known[path[:length]]
-        return Origin()
-
-    def move(self, source: Path, target: Path) -> None:
-        """Let a value and all inside it come from where another stands."""
-        self.forget(target)
-        inside = {p: o for p, o in self._known.items() if p[: len(source)] == source}
-        self._known |= {(*target, *p[len(source) :]): o for p, o in inside.items()}
-
-    def forget(self, path: Path) -> None:
-        """Drop a value and all inside it."""
-        self._known = {p: o for p, o in self._known.items() if p[: len(path)] != path}
+    found: dict[Path, str] = {}
+    for problem in error.errors(include_url=False):
+        path = _path_in(data, problem["loc"])
+        message = _message(problem, path, model, kind)
+        # Of the branches of a union the longest message is the one about what was meant.
+        if path not in found or len(message) > len(found[path]):
+            found[path] = message
+    # A problem of a union as a whole says less than the one inside it.
+    return [(p, m) for p, m in found.items() if not any(len(q) > len(p) and q[: len(p)] == p for q in found)]
 
 
-def dotted(path: Path) -> str:
-    """A path as it is written for people and for `--set`.
+def _path_in(data: Any, location: tuple[int | str, ...]) -> Path:
+    """The location without the names that pydantic gives to branches of a union."""
+    path: list[str | int] = []
+    for number, part in enumerate(location):
+        if (isinstance(data, Mapping) and part in data) or (
+            isinstance(data, list | tuple) and isinstance(part, int) and part < len(data)
+        ):
+            data = data[part]  # type: ignore[index]
+            path.append(part)
+        elif number == len(location) - 1 and isinstance(data, Mapping) and _is_field(part):
+            path.append(part)
+    return tuple(path)
 
-    Example:
-        >>> dotted(("stages", "student", "terms", 0, "weight"))
-        'stages.student.terms.0.weight'
-    """
-    return ".".join(str(part) for part in path)
+
+def _is_field(part: int | str) -> bool:
+    return isinstance(part, str) and part.isidentifier() and part not in ("str", "int", "float", "Spec")
 
 
-def refuse(name: str, problems: Iterable[Problem]) -> None:
-    """Raise one error with every problem, in the order of the lines.
+def _message(problem: Any, path: Path, model: type[BaseModel], kind: str) -> str:
+    given = problem["input"]
+    if problem["type"] == "extra_forbidden":
+        return _unknown_field(path, model, kind)
+    if problem["type"] == "missing":
+        place = _model_at(model, path[:-1])
+        about = place.model_fields[str(path[-1])].description if place and path[-1] in place.model_fields else None
+        return f"is missing. {about}" if about else "is missing."
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] in ("component", "value_error"):
+        return text if text.endswith((".", ")")) else f"{text}."
+    text = text[0].lower() + text[1:]
+    return f"{text.removeprefix('input ')} (got {_short(given)})."
 
-    Raises:
-        ConfigError: there is at least one.
-    """
-    found = sorted(dict.fromkeys(problems), key=lambda p: (p.origin.line is None, p.origin.line or 0))
-    if found:
-        raise ConfigError.of(name, [str(problem) for problem in found])
+
+def _unknown_field(path: Path, model: type[BaseModel], kind: str) -> str:
+    name = str(path[-1])
+    place = _model_at(model, path[:-1]) or model
+    where = kind if len(path) == 1 else str(path[-2])
+    fields = [f for f in place.model_fields if f != "kind"]
+    near = did_you_mean(name, fields)
+    if not near and len(path) == 1:
+        nested = {leaf.rpartition(".")[2]: leaf for leaf in _leaves(model)}
+        close = did_you_mean(name, nested)
+        near = f" Did you mean '{nested[close.split(chr(39))[1]]}'?" if close else ""
+    return f"{where} has no field '{name}'.{near} It has: {', '.join(fields)}."
+
+
+def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            return None
+        inner = next(_models(field.annotation), None)
+        if inner is None:
+            return None
+        model = inner
+    return model
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _models(part)
+
+
+def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        inner = next(_models(field.annotation), None)
+        if inner is not None and not prefix:
+            yield from _leaves(inner, f"{name}.")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -103,9 +103,17 @@ def _grid(x: Scale, y: Scale, figure: Mapping[str, Any], width: float) -> list[M
         drawn.append(element("line", x1=at, x2=at, y1=y.start, y2=y.start + 4, class_="axis"))
         drawn.append(element("text", label, x=at, y=y.start + 17, class_="tick mid" if fits else "tick end"))
     drawn.append(element("line", x1=x.start, x2=x.end, y1=y.start, y2=y.start, class_="axis"))
-    drawn.append(element("text", _y_name(figure), x=0, y=10, class_="tick"))
+    drawn.append(element("text", shortened(_y_name(figure), width), x=0, y=10, class_="tick"))
     middle = (x.start + x.end) / 2
-    drawn.append(element("text", str(figure.get("x_label") or ""), x=middle, y=y.start + 33, class_="tick mid"))
+    drawn.append(
+        element(
+            "text",
+            shortened(str(figure.get("x_label") or ""), x.end - x.start),
+            x=middle,
+            y=y.start + 33,
+            class_="tick mid",
+        )
+    )
     return drawn
 
 

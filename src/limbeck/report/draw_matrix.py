@@ -30,6 +30,7 @@ def draw_matrix(figure: Mapping[str, Any]) -> Markup:
     upright = max((text_width(n) for n in columns), default=0) > cell - 4
     left = 24 + min(90, max((text_width(n) for n in rows), default=0))
     top = 26 + (min(90, max((text_width(n) for n in columns), default=0)) if upright else 12)
+    x_label, y_label = str(figure.get("x_label") or ""), str(figure.get("y_label") or "")
     drawn = [
         *_names(rows, columns, cell, left, top, upright),
         element(
@@ -37,7 +38,7 @@ def draw_matrix(figure: Mapping[str, Any]) -> Markup:
         ),
         element(
             "text",
-            str(figure.get("y_label") or ""),
+            shortened(y_label, cell * len(rows)),
             class_="tick mid",
             transform=f"translate(11 {top + cell * len(rows) / 2:.1f}) rotate(-90)",
         ),
@@ -48,8 +49,7 @@ def draw_matrix(figure: Mapping[str, Any]) -> Markup:
             if not math.isfinite(value) or value == 0:
                 continue
             text = quantity(value, figure.get("unit")) if figure.get("unit") else plain(value)
-            row, column = (figure.get("y_label") or "row", figure.get("x_label") or "column")
-            about = f"{row} {rows[i]}, {column} {columns[j]}: {text}"
+            about = f"{y_label or 'row'} {rows[i]}, {x_label or 'column'} {columns[j]}: {text}"
             agrees = i == j or rows != columns
             place = (left + cell * j, top + cell * i, cell)
             drawn += _cell(place, math.sqrt(abs(value) / total), agrees, about, text if numbered else "")

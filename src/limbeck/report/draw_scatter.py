@@ -43,14 +43,16 @@ def draw_scatter(figure: Mapping[str, Any], colours: Mapping[str, str], *, width
     for value, label in x.ticks(max(2, int(width / 90))):
         drawn.append(element("line", x1=x(value), x2=x(value), y1=y.end, y2=y.start, class_="grid"))
         drawn.append(element("text", label, x=x(value), y=y.start + 16, class_="tick mid"))
-    drawn.append(element("text", _axis_name(figure, "y"), x=0, y=11, class_="tick"))
-    drawn.append(element("text", _axis_name(figure, "x"), x=x.end, y=height - 5, class_="tick end"))
+    drawn.append(element("text", shortened(_axis_name(figure, "y"), width), x=0, y=11, class_="tick"))
+    drawn.append(
+        element("text", shortened(_axis_name(figure, "x"), width), x=x.end, y=height - 5, class_="tick end")
+    )
     for px, py, label, given in points:
         colour = colours.get(label, OWN)
         values = [quantity(given[axis], figure.get(f"{axis}_unit")) for axis in ("x", "y")]
         about = f"{label or 'point'}: {', '.join(values)}"
         drawn.append(element("circle", element("title", about), cx=x(px), cy=y(py), r=5, class_=f"dot {colour}"))
-        flush = x(px) + 10 + text_width(label) > x.end
+        flush = x(px) + 10 + text_width(shortened(label, 0.45 * width)) > x.end
         drawn.append(
             element(
                 "text",

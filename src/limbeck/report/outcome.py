@@ -12,6 +12,7 @@ from limbeck.report.tables import REFERENCE
 from limbeck.runs import RunFolder, StageFolder
 
 _TILES = 6
+_LABELS = {"accuracy": "Test accuracy", "flops": "Compute for one image", "seconds": "Training time"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def tiles_of(stages: Sequence[StageFolder]) -> list[Tile]:
         return _comparison_tiles(comparison, result)[:_TILES]
     numbers = result.get("numbers") if isinstance(result.get("numbers"), Mapping) else {}
     return [
-        Tile(name.replace("_", " ").capitalize(), quantity(number.get("value"), number.get("unit")))
+        Tile(_LABELS.get(name) or _worded(name), quantity(number.get("value"), number.get("unit")), last.name)
         for name, number in (numbers or {}).items()
         if isinstance(number, Mapping)
     ][:_TILES]
@@ -141,6 +142,10 @@ def _comparison_tiles(table: Mapping[str, Any], result: Mapping[str, Any]) -> li
             if (tile := _ratio(label, teacher.get(key), best.get(key), unit)) is not None
         ]
     return tiles
+
+
+def _worded(name: str) -> str:
+    return name[:1].upper() + name[1:].replace("_", " ")
 
 
 def _ratio(label: str, before: Any, after: Any, unit: str) -> Tile | None:

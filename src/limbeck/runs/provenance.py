@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import limbeck
+from limbeck.version import __version__
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "safetensors", "numpy", "pydantic")
 """Packages whose version can change a result."""
@@ -37,7 +37,7 @@ def provenance(command: Sequence[str], *, packages: Sequence[str] = PACKAGES, **
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": list(command),
-        "limbeck": {"version": limbeck.__version__, **_commit(Path(limbeck.__file__).resolve().parent)},
+        "limbeck": {"version": __version__, **_commit(Path(__file__).resolve().parent)},
         "python": platform.python_version(),
         "packages": _versions(packages),
         "hardware": _hardware(),
