@@ -285,7 +285,7 @@ def failed(path: Path) -> RunFolder:
     stage = begin(run, "teacher")
     train(stage, goal=0.9, terms=[], seed=0, until=120)
     stage.write_scalars({"step": 125, "epoch": 13, "loss": math.nan, "loss/cross_entropy": math.inf})
-    error = "the term 'cross_entropy' became infinite or not a number at step 126 (loss = nan). A smaller learning rate usually mends it."
+    error = "the term 'cross_entropy' became infinite at step 126. A smaller learning rate usually mends it."
     run.event("failed", stage="teacher", error=error)
     return run
 

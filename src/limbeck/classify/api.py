@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from limbeck.classify.data import Data, split_data
 from limbeck.classify.fitting import fit_classifier, teacher_guesses
 from limbeck.classify.methods import METHODS
 from limbeck.classify.products import MODEL_FILE, write_classifier
-from limbeck.classify.stages import as_teacher, build_student
+from limbeck.classify.stages import as_teacher, build_student, pretrained_teacher
 from limbeck.classify.teachers import Teacher
 from limbeck.engine import Machine
-from limbeck.errors import ConfigError, ModelError
-from limbeck.models import build, load
+from limbeck.errors import ConfigError, DataError, ModelError
+from limbeck.models import load
 from limbeck.protocols import Source
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.provenance import provenance
@@ -215,6 +216,9 @@ def _data(source: Any, test_source: Any, validation: float, seed: int) -> Data:
     train = as_source(source)
     if test_source is not None:
         return split_data(train, as_source(test_source), validation=validation, seed=seed)
+    with suppress(DataError):  # a folder that has a test split of its own
+        if isinstance(source, str | Path):
+            return split_data(train, as_source(source, split="test"), validation=validation, seed=seed)
     order = torch.randperm(len(train), generator=generator(seed, "test share")).tolist()
     held = max(round(TEST_SHARE * len(train)), 1)
     return split_data(Subset(train, order[held:]), Subset(train, order[:held]), validation=validation, seed=seed)
@@ -231,8 +235,7 @@ def _teacher(teacher: Any, data: Data, machine: Machine) -> Teacher:
             f"teacher '{spec.name}': there is no such file, and a network of that name without weights has "
             "nothing to teach. Train it first (limbeck.train), or give a model file or a pretrained name."
         )
-    settings = {"pretrained": True, "num_classes": len(data.class_names), **spec.settings}
-    return as_teacher(build(spec.name, **settings), data, machine)
+    return pretrained_teacher(Spec(name=spec.name, **{"pretrained": True, **spec.settings}), data, machine)
 
 
 def _student(model: Any, data: Data, seed: int) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -157,6 +157,13 @@ class ClassifierStage(StageConfig):
     """How it is trained."""
     seed: NonNegativeInt | None = None
     """Seed of this stage; the run's seed unless given."""
+
+    @model_validator(mode="after")
+    def _no_split(self) -> Self:
+        for spec in (self.source, self.test_source):
+            if spec is not None and "split" in spec.settings:
+                raise ValueError(f"source {spec.name}: 'split' is chosen by the stage; remove it")
+        return self
 
 
 class TrainStage(ClassifierStage):

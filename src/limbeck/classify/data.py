@@ -101,8 +101,8 @@ def training_stream(source: Source, training: Training, *, machine: Machine, see
         batch_size=training.batch_size,
         seed=derive(seed, "data"),
         shuffle=True,
-        # Batch norm cannot learn from a single image.
-        drop_last=len(source) % training.batch_size == 1 and len(source) > 1,
+        # Batch norm cannot learn from a single image, and every process needs one.
+        drop_last=0 < len(source) % training.batch_size < max(2, 2 * machine.world) < len(source),
         augment=augment,
         workers=training.workers,
         device=machine.device,

@@ -101,6 +101,7 @@ def fit_classifier(
         test, validation = judge(reference)
     finally:
         task.close()
+    student.limbeck_data = data.config  # type: ignore[assignment]  # what it was trained on travels with it
     return Fitted(
         student.eval(),
         test,

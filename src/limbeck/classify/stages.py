@@ -13,6 +13,7 @@ from limbeck.classify.fitting import fit_classifier, teacher_guesses
 from limbeck.classify.products import write_classifier
 from limbeck.classify.teachers import Teacher
 from limbeck.engine import Machine
+from limbeck.errors import ModelError
 from limbeck.models import build, data_config, load
 from limbeck.protocols import StageContext
 from limbeck.runs.folder import StageFolder
@@ -104,8 +105,27 @@ def find_teacher(wanted: str | Spec, data: Data, machine: Machine, context: Stag
     """
     if isinstance(wanted, str):
         return loaded_teacher(context.inputs[wanted], data, machine)
-    settings = {"num_classes": len(data.class_names), "in_channels": data.train.image_shape[0], **wanted.settings}
-    model = build(wanted.name, **settings)
+    return pretrained_teacher(wanted, data, machine)
+
+
+def pretrained_teacher(wanted: Spec, data: Data, machine: Machine) -> Teacher:
+    """A teacher with weights of its library.
+
+    Raises:
+        ModelError: no weights are asked for, or they were trained on other classes, so that its head would be new.
+    """
+    if not wanted.settings.get("pretrained"):
+        raise ModelError(
+            f"teacher '{wanted.name}': a network without weights has nothing to teach. Say pretrained: true where "
+            "its library has weights, name an earlier stage, or give a model file."
+        )
+    model = build(wanted.name, **{"in_channels": data.train.image_shape[0], **wanted.settings})
+    knows = getattr(model, "num_classes", None)
+    if knows is not None and knows != len(data.class_names):
+        raise ModelError(
+            f"teacher '{wanted.name}': its weights know {knows} classes, the data has {len(data.class_names)}; a "
+            "new head would teach noise. Fine-tune it first (kind: classify.train with this model), then teach."
+        )
     return as_teacher(model, data, machine)
 
 

@@ -100,6 +100,8 @@ def _state(stage: StageFolder, asked: Any, events: Sequence[Mapping[str, Any]]) 
     if mine and mine[-1].get("kind") == "failed":
         error = mine[-1].get("error") or mine[-1].get("message") or "no message was kept"
         return StageState(stage.name, kind, "failed", f"{error}\n{progress}")
+    if mine and mine[-1].get("kind") == "interrupted":
+        progress = f"Interrupted. {progress}"
     return StageState(stage.name, kind, "unfinished", f"{progress} The command that began it continues it.")
 
 

@@ -68,7 +68,7 @@ def duration(seconds: float) -> str:
         ('42 ms', '3.2 s', '1 min 0 s', '2 h 5 min', '2 d 8 h')
     """
     if seconds < 0.1:
-        return f"{1000 * seconds:.3g} ms"
+        return f"{1000 * seconds:.2g} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -1,0 +1,61 @@
+"""The JSON Schema of recipes, for editors: `python schemas/generate.py` writes recipe.schema.json beside itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from limbeck.recipes.kinds import STAGES
+
+FILE = Path(__file__).with_name("recipe.schema.json")
+STAGE_NAME = "^[a-z][a-z0-9_-]{0,40}$"
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The schema of a recipe with the stages that exist: completion and quick checks; `limbeck check` knows more."""
+    models = {kind: parts.config_class() for kind, parts in STAGES.items()}
+    references, shared = models_json_schema([(model, "validation") for model in models.values()])
+    chosen = [
+        {
+            "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
+            "then": references[(model, "validation")],
+        }
+        for kind, model in models.items()
+    ]
+    stage = {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": list(models)}}, "allOf": chosen}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Limbeck recipe",
+        "type": "object",
+        "required": ["stages"],
+        "additionalProperties": False,
+        "properties": {
+            "title": {"type": "string", "description": "One line; the heading of the report."},
+            "seed": {"type": "integer", "minimum": 0, "default": 0, "description": "Of everything that is drawn."},
+            "stages": {
+                "type": "object",
+                "description": "The steps, by name, in order.",
+                "minProperties": 1,
+                "propertyNames": {"pattern": STAGE_NAME},
+                "additionalProperties": stage,
+            },
+            "smoke": {
+                "type": "object",
+                "description": "Values laid over the stages by --smoke: two steps, to see the recipe run.",
+                "additionalProperties": {"type": "object"},
+            },
+        },
+        "$defs": shared["$defs"],
+    }
+
+
+def text() -> str:
+    """The schema as the file holds it."""
+    return json.dumps(recipe_schema(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text(), encoding="utf-8")
