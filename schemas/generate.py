@@ -1,4 +1,4 @@
-"""The JSON Schema of recipes, for editors: `python schemas/generate.py` writes recipe.schema.json beside itself."""
+"""The JSON Schema of recipes, for editors. `python schemas/generate.py` writes it beside itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STAGE_NAME = "^[a-z][a-z0-9_-]{0,40}$"
 
 
 def recipe_schema() -> dict[str, Any]:
-    """The schema of a recipe with the stages that exist: completion and quick checks; `limbeck check` knows more."""
+    """The schema of a recipe with the stages that exist; `limbeck check` knows more."""
     models = {kind: parts.config_class() for kind, parts in STAGES.items()}
     references, shared = models_json_schema([(model, "validation") for model in models.values()])
     chosen = [
@@ -25,7 +25,12 @@ def recipe_schema() -> dict[str, Any]:
         }
         for kind, model in models.items()
     ]
-    stage = {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": list(models)}}, "allOf": chosen}
+    stage = {
+        "type": "object",
+        "required": ["kind"],
+        "properties": {"kind": {"enum": list(models)}},
+        "allOf": chosen,
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Limbeck recipe",

@@ -1,88 +1,45 @@
-"""The command line in-process, on recipes that take a moment."""
+"""Fixtures of the command line's tests."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import signal
+import importlib.util
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-RECIPE = """\
-title: Tiny
-stages:
-  teacher:
-    kind: classify.train
-    source: {name: digits, per_class: 4}
-    model: {name: resnet8}
-    train: {steps: 2, batch_size: 20}
-  student:
-    kind: classify.distill
-    teacher: teacher
-    source: {name: digits, per_class: 4}
-    model: {name: resnet8}
-    terms: kd
-    train: {steps: 2, batch_size: 20}
-smoke:
-  teacher: {train: {steps: 1}}
-"""
+
+def _load_terminal() -> Any:
+    # Tests are imported without packages; the helper is a module of its own name.
+    spec = importlib.util.spec_from_file_location("terminal", Path(__file__).with_name("terminal.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["terminal"] = module
+    spec.loader.exec_module(module)
+    return module
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command left behind on the terminal."""
-
-    code: int
-    out: str
-    err: str
-
-
-def limbeck(*arguments: object) -> Done:
-    """Run a command line in this process."""
-    from limbeck.cli.main import main
-
-    argv, handler, code = sys.argv, signal.getsignal(signal.SIGTERM), 0
-    out, err = io.StringIO(), io.StringIO()
-    sys.argv = ["limbeck", *map(str, arguments)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as leave:
-        code = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
-    finally:
-        sys.argv = argv
-        signal.signal(signal.SIGTERM, handler)
-    return Done(code, out.getvalue(), err.getvalue())
+terminal = _load_terminal()
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run a command line in an empty folder; what plugins register is forgotten afterwards."""
     from limbeck.losses._registry import LOSSES
 
     monkeypatch.setattr(LOSSES, "_registered", dict(LOSSES._registered))
     monkeypatch.chdir(tmp_path)
-    return limbeck
+    return terminal.limbeck  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the tiny recipe; not to be written to."""
     folder = tmp_path_factory.mktemp("finished")
-    (folder / "tiny.yaml").write_text(RECIPE)
-    done = limbeck("run", folder / "tiny.yaml", "--out", folder / "run", "--quiet", "--device", "cpu")
+    (folder / "tiny.yaml").write_text(terminal.RECIPE)
+    done = terminal.limbeck("run", folder / "tiny.yaml", "--out", folder / "run", "--quiet", "--device", "cpu")
     assert done.code == 0, done.err
-    yield folder / "run"
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder; the lock says who held it last and is left out."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
-    }
+    return folder / "run"

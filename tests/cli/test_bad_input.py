@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import RECIPE, Done, limbeck, snapshot
 from PIL import Image
+from terminal import RECIPE, Done, limbeck, snapshot
 
 MORE = """\
   more:
@@ -45,7 +45,12 @@ class World:
             assert old in text
             text = text.replace(old, new, 1)
         if more is not None:
-            values = {"teacher": "teacher", "source": "{name: digits, per_class: 4}", "model": "resnet8", "terms": "kd"}
+            values = {
+                "teacher": "teacher",
+                "source": "{name: digits, per_class: 4}",
+                "model": "resnet8",
+                "terms": "kd",
+            }
             text = text.replace("smoke:", MORE.format(**(values | more)), 1)
         return self.write("my.yaml", text)
 
@@ -115,7 +120,9 @@ def asked(name: str, arguments: Sequence[str], *says: str) -> Case:
     return Case(name, act, says)
 
 
-def added(name: str, more: dict[str, str], *says: str, code: int = 2, prepare: Callable[[World], Any] | None = None):
+def added(
+    name: str, more: dict[str, str], *says: str, code: int = 2, prepare: Callable[[World], Any] | None = None
+):
     """The right recipe with one more stage, which cannot start."""
 
     def act(world: World) -> Done:
@@ -286,7 +293,13 @@ def with_loss(name: str, value: str, *says: str) -> Case:
 
     def act(world: World) -> Done:
         world.write("mine.py", LOSS.format(name=name, value=value))
-        world.recipe(more={"terms": f"[cross_entropy_here, {{loss: {name}}}]".replace("cross_entropy_here", "{loss: cross_entropy}")})
+        world.recipe(
+            more={
+                "terms": f"[cross_entropy_here, {{loss: {name}}}]".replace(
+                    "cross_entropy_here", "{loss: cross_entropy}"
+                )
+            }
+        )
         return world.run("--plugin", "mine.py")
 
     return Case(f"loss: {name}", act, says, code=1, late=True)
@@ -302,17 +315,17 @@ def mislabelled(_: World) -> None:
 def unlabelled(_: World) -> None:
     import limbeck
 
-    limbeck.train("resnet8", (torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.zeros(5)), out="never")
+    limbeck.train("resnet8", (torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64)), out="never")
 
 
 BROKEN = {"teacher": "broken.safetensors"}
 
 CASES = [
     # the recipe's text
-    written("empty", "", "my", "is empty", "'stages'"),
+    written("empty", "", "my.yaml is empty", "'stages'"),
     written("no mapping", "- a\n- b\n", "a list", "mapping", "'stages'"),
-    written("bad yaml", "title: x\nstages: {a: [1, 2\n", "my line", "not valid YAML"),
-    written("tabs", "stages:\n\tteacher: x\n", "my line 2", "tab"),
+    written("bad yaml", "title: x\nstages: {a: [1, 2\n", "my.yaml line 3", "not valid YAML"),
+    written("tabs", "stages:\n\tteacher: x\n", "my.yaml line 2", "tab"),
     written("binary", b"\x89PNG\r\n\x1a\n\x00\xff\xfe", "my.yaml", "not a text file"),
     written("no stages", "title: x\n", "'stages' is missing"),
     written("one stage as a list", "stages: [1]\n", "stages", "mapping"),
@@ -330,8 +343,10 @@ CASES = [
     ),
     changed("unknown key of another place", "    model:", "    epochs: 3\n    model:", "Did you mean 'train.epochs'?"),
     changed("wrong type", "steps: 2", "steps: many", "train.steps", "whole number", "'many'"),
-    changed("out of range", "steps: 2", "steps: 0", "train.steps", "greater than 0", "got 0"),
-    changed("not finite", "steps: 2", "clip_norm: .inf", "clip_norm", "finite"),
+    changed("out of range", "steps: 2", "steps: 0", "train.steps", "at least 1", "got 0"),
+    changed("not finite", "steps: 2", "clip_norm: .inf", "clip_norm", "a number", "'.inf'"),
+    changed("too large", "steps: 2", "clip_norm: 1e999", "clip_norm", "finite"),
+    changed("setting that is not finite", "    terms: kd", "    terms: [{loss: {name: kd, temperature: 1e999}}]", "temperature", "finite"),
     changed("unknown stage kind", "classify.train", "classify.trian", "Did you mean 'classify.train'?"),
     changed("no kind", "    kind: classify.train\n", "", "stages.teacher.kind", "is missing", "classify.distill"),
     changed("bad stage name", "  teacher:\n", "  Big Teacher:\n", "Big Teacher", "lower-case"),
@@ -364,9 +379,10 @@ CASES = [
     # the command line
     asked("--set without a value", ["--set", "student.train.steps"], "student.train.steps", "stage.key=value"),
     asked("--set of no stage", ["--set", "studnet.seed=1"], "studnet", "Did you mean 'student'?"),
-    asked("--set of no field", ["--set", "student.train.step=1"], "--set student.train.step", "Did you mean 'steps'?"),
+    asked("--set of no field", ["--set", "student.train.step=1"], "--set student.train.step: ", "Did you mean 'steps'?"),
     asked("--set of bad yaml", ["--set", "student.train.steps=[1"], "--set student.train.steps", "YAML"),
-    asked("--set beyond a list", ["--set", "student.terms.7.weight=1"], "student.terms.7.weight"),
+    asked("--set beyond a list", ["--set", "student.terms.7.weight=1"], "--set student.terms.7.weight", "not a list"),
+    asked("--set of a wrong setting", ["--set", "student.source.per_class=-4"], "--set student.source.per_class: ", "at least 1|greater than 0"),
     asked("--set beyond a number", ["--set", "student.train.steps.more=1"], "student.train.steps", "nothing inside"),
     asked("--fresh of no stage", ["--fresh", "studnet"], "--fresh studnet", "Did you mean 'student'?"),
     asked("--seed below zero", ["--seed", "-1"], "--seed", "0"),
@@ -378,7 +394,7 @@ CASES = [
     Case("changed settings", lambda w: (w.recipe("steps: 2", "steps: 3"), w.run())[1],
          ("teacher.train.steps: 2 -> 3", "--fresh teacher", "--out")),
     Case("name with markup", named("<script>alert(1)<"), ("<script>", "letters, digits")),
-    Case("name of dots", named("run/.."), ("Choose", "--out")),
+    Case("name of dots", named("run/.."), ("'..'", "letters, digits")),
     Case("not ours", foreign_folder, ("home", "thesis.tex", "new or empty")),
     Case("second process", locked, ("being written by process", "--out")),
     Case("read-only folder", read_only, ("elsewhere/run", "Read-only file system", "--out")),
@@ -392,8 +408,8 @@ CASES = [
     Case("taps of a bad shape", lambda w: limbeck("show", "resnet8", "--taps", "--input", "3x32"), ("channels,height,width", "3x32")),
     Case("export to nowhere known", lambda w: limbeck("export", "run/student", "--out", "x", "--format", "onnx"),
          ("onnx", "state-dict", "timm")),
-    Case("export of no model", lambda w: limbeck("export", "nothing", "--out", "x"), ("nothing", "no such file")),
-    Case("export of two models", lambda w: limbeck("export", "run", "--out", "x"), ("2 models", "teacher, student")),
+    Case("export of no model", lambda w: limbeck("export", "nothing", "--out", "x.safetensors"), ("nothing", "no such file")),
+    Case("export of two models", lambda w: limbeck("export", "run", "--out", "x.safetensors"), ("2 models", "teacher, student")),
     Case("cite of nothing", lambda w: limbeck("cite", "nothing"), ("nothing", "no such file")),
     # plugins
     plugin("broken", "import torch\n\ndef f(:\n    pass\n", "broken.py", "line 3"),
@@ -407,7 +423,7 @@ CASES = [
           "10 classes", "the data 3", "cat", prepare=World.photos),
     added("model of other classes", {"model": "{name: resnet8, num_classes: 7}"}, "7", "10", "num_classes"),
     added("missing data", {"source": "{name: folder, root: no/where}"}, "no/where"),
-    added("no images", {"source": "{name: folder, root: photos}"}, "photos", "cat", prepare=empty_folder),
+    added("no images", {"source": "{name: folder, root: photos}"}, "no image in photos/", ".png", prepare=empty_folder),
     added("truncated image", {"source": "{name: folder, root: photos, size: 8}"}, "cow/2.png", "skip_broken",
           prepare=truncated_image),
     added("no label column", {"source": "{name: parquet, root: hf}"}, "caption", "label", prepare=parquet_without_labels),

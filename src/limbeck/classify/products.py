@@ -87,7 +87,7 @@ def cost_numbers(model: nn.Module, data: Data) -> dict[str, dict[str, Any]]:
 
 
 def write_evaluation(folder: StageFolder, found: Evaluation, class_names: Sequence[str]) -> None:
-    """Accuracy by class as a table, and the confusion matrix as a figure."""
+    """Accuracy by class as a table; confusion, and agreement with the teacher, as figures."""
     per_class = found.per_class
     counts = found.confusion.sum(1).long().tolist()
     folder.write_table(
@@ -106,22 +106,25 @@ def write_evaluation(folder: StageFolder, found: Evaluation, class_names: Sequen
         },
     )
     shown = most_confused(found, _CONFUSION_CLASSES)
-    matrix = found.confusion[shown][:, shown].long().tolist()
     names = [class_names[i] for i in shown]
-    folder.write_figure(
-        "confusion",
-        {
-            "title": "Confusion",
-            "caption": "Test images by label (rows) and prediction (columns)."
-            + ("" if len(shown) == len(class_names) else f" The {len(shown)} least accurate classes are shown."),
-            "kind": "matrix",
-            "rows": names,
-            "columns": names,
-            "values": matrix,
-            "x_label": "predicted",
-            "y_label": "label",
-        },
-    )
+    some = "" if len(shown) == len(class_names) else f" The {len(shown)} least accurate classes are shown."
+    matrices = {"confusion": ("Confusion", "label", found.confusion)}
+    if found.agreement_counts is not None:
+        matrices["agreement"] = ("Agreement with the teacher", "teacher", found.agreement_counts)
+    for name, (title, rows, counts_by_class) in matrices.items():
+        folder.write_figure(
+            name,
+            {
+                "title": title,
+                "caption": f"Test images by {rows} (rows) and prediction (columns).{some}",
+                "kind": "matrix",
+                "rows": names,
+                "columns": names,
+                "values": counts_by_class[shown][:, shown].long().tolist(),
+                "x_label": "predicted",
+                "y_label": rows,
+            },
+        )
 
 
 def most_confused(found: Evaluation, limit: int) -> list[int]:

@@ -13,7 +13,7 @@ from limbeck.version import __version__
 
 CORE = (
     "torch", "torchvision", "timm", "accelerate", "numpy", "scikit-learn", "safetensors", "pydantic", "pyyaml",
-    "typer", "rich", "jinja2", "matplotlib",
+    "typer", "rich", "jinja2",
 )  # fmt: skip
 EXTRAS = {
     "hf": {"pyarrow": "reading parquet files"},

@@ -22,17 +22,25 @@ class Evaluation:
     Attributes:
         confusion: counts, rows are labels, columns predictions, shape (C, C), on the CPU.
         loss: mean cross entropy in nats.
-        agreement: share of images on which teacher and model give the same class; None without a teacher.
+        agreement_counts: counts, rows are the teacher's classes, columns the model's, shape (C, C), on the CPU;
+            None without a teacher.
     """
 
     confusion: Tensor
     loss: float
-    agreement: float | None
+    agreement_counts: Tensor | None = None
 
     @property
     def images(self) -> int:
         """How many images were seen."""
         return int(self.confusion.sum())
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of images on which teacher and model give the same class; None without a teacher."""
+        if self.agreement_counts is None:
+            return None
+        return float(self.agreement_counts.diagonal().sum()) / max(self.images, 1)
 
     @property
     def accuracy(self) -> float:
@@ -65,8 +73,8 @@ def evaluate(
         modules: put into eval mode for the length of the pass; afterwards each has its own mode again.
         reference: class that a teacher gives to each image, shape (images,), for the agreement; see `guesses`.
     """
-    counts = torch.zeros(classes * classes, dtype=torch.float64, device=machine.device)
-    sums = torch.zeros(2, dtype=torch.float64, device=machine.device)
+    counts = torch.zeros(2, classes * classes, dtype=torch.float64, device=machine.device)
+    loss = torch.zeros((), dtype=torch.float64, device=machine.device)
     with ExitStack() as stack:
         for module in modules:
             stack.enter_context(evaluating(module))
@@ -75,16 +83,17 @@ def evaluate(
             labels = batch["labels"]
             logits = predict(batch["images"]).float()
             guess = logits.argmax(1)
-            counts += torch.bincount(labels * classes + guess, minlength=classes * classes)
-            sums[0] += F.cross_entropy(logits, labels, reduction="sum")
+            counts[0] += torch.bincount(labels * classes + guess, minlength=classes * classes)
+            loss += F.cross_entropy(logits, labels, reduction="sum")
             if reference is not None:
-                sums[1] += (reference[batch["index"]] == guess).sum()
-    counts, sums = machine.sum(counts), machine.sum(sums)
-    total = max(float(counts.sum()), 1.0)
+                pairs = reference[batch["index"]] * classes + guess
+                counts[1] += torch.bincount(pairs, minlength=classes * classes)
+    counts, loss = machine.sum(counts), machine.sum(loss)
+    confusion, agreement = counts.reshape(2, classes, classes).cpu()
     return Evaluation(
-        confusion=counts.reshape(classes, classes).cpu(),
-        loss=float(sums[0]) / total,
-        agreement=float(sums[1]) / total if reference is not None else None,
+        confusion=confusion,
+        loss=float(loss) / max(float(confusion.sum()), 1.0),
+        agreement_counts=agreement if reference is not None else None,
     )
 
 

@@ -175,6 +175,8 @@ class _Loop:
         """Go back to the newest intact checkpoint; its step, or None where there is none."""
         state = self.checkpoints.latest()
         if state is None:
+            if self.machine.main:
+                self.records.truncate_scalars(0)  # what a run left that died before its first checkpoint
             return None
         try:
             self.module.load_state_dict(state["module"])

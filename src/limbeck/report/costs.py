@@ -40,7 +40,8 @@ def cost_table(stages: Sequence[StageFolder]) -> dict[str, Any] | None:
             *({"key": key, "label": name, "unit": unit} for key, name, unit in _COSTS),
         ],
         "rows": [{"label": line.label, **line.values} for line in lines],
-        "note": "Training time is that of one training, on the hardware under Environment; means over seeds.",
+        "note": "Training time is that of one training, on the hardware under Environment; means over seeds. "
+        "On a CPU, peak memory is that of the whole process up to then.",
     }
 
 

@@ -78,7 +78,7 @@ def _figure(key: str, groups: Sequence[Group], scalars: dict[str, list[list[dict
         "title": _NAMES.get(key) or (f"Loss term {key[5:]}" if key.startswith("loss/") else key),
         "x_label": "step",
         "unit": "fraction" if share else None,
-        "log": positive and not share and max(values) > _LOG_FACTOR * min(values),
+        "log": positive and not share and key != "lr" and max(values) > _LOG_FACTOR * min(values),
         "series": [one for one in series if one["x"]],
     }
 

@@ -97,7 +97,7 @@ def _grid(x: Scale, y: Scale, figure: Mapping[str, Any], width: float) -> list[M
         at = y(value)
         drawn.append(element("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="grid"))
         drawn.append(element("text", label, x=x.start - 6, y=at + 4, class_="tick end"))
-    for value, label in x.ticks(max(2, int((x.end - x.start) / 80))):
+    for value, label in x.ticks(max(3, int((x.end - x.start) / 80))):
         at = x(value)
         fits = at + text_width(label) / 2 <= width
         drawn.append(element("line", x1=at, x2=at, y1=y.start, y2=y.start + 4, class_="axis"))
