@@ -17,14 +17,21 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from limbeck.errors import InputError, did_you_mean
-from limbeck.registry import Registry, Setting
+from limbeck.registry import Component, Registry, Setting
 from limbeck.wording import plain_words
 
 
 class Config(BaseModel):
     """Base of every configuration: immutable, unknown keys forbidden, documented fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        strict=False,
+        allow_inf_nan=False,
+        validate_default=True,
+    )
 
 
 class StageConfig(Config):
@@ -87,7 +94,9 @@ def _from_shorthand(value: Any) -> Any:
 
 
 def check_spec(registry: Registry, spec: Spec) -> Spec:
-    """The same spec with settings converted to their annotated types.
+    """The same spec with settings converted to their annotated types, and defaults filled in.
+
+    A run therefore records every value that it used, and a later release with other defaults notices.
 
     Raises:
         PydanticCustomError: unknown component or setting, wrong type or value; all settings at once.
@@ -117,17 +126,27 @@ def check_spec(registry: Registry, spec: Spec) -> Spec:
     if problems:
         text = " ".join(problems.values())
         raise PydanticCustomError("component", "{text}", {"text": text, "settings": problems})
-    return Spec(name=spec.name, **checked)
+    return Spec(name=spec.name, **{**_defaults(component), **checked})
 
 
-SUPPLIED = frozenset({"num_classes", "in_channels", "student_shape", "teacher_shape"})
+def _defaults(component: Component) -> dict[str, Any]:
+    plain = (bool, int, float, str, tuple, list, type(None))
+    return {
+        s.name: s.default
+        for s in component.settings.values()
+        if s.name not in SUPPLIED and not s.required and isinstance(s.default, plain)
+    }
+
+
+SUPPLIED = frozenset({"num_classes", "in_channels", "student_shape", "teacher_shape", "split"})
 """Settings that a stage fills in from the data or from another model, so a recipe need not give them."""
 
 
 def _checked(label: str, setting: Setting, value: Any, problems: dict[str, str]) -> Any:
     try:
         # Strict where a silent conversion would hide a slip ("4" for 4); ints still pass as floats.
-        return TypeAdapter(setting.annotation).validate_python(value, strict=isinstance(value, str | bool))
+        adapter: TypeAdapter[Any] = TypeAdapter(setting.annotation, config=ConfigDict(allow_inf_nan=False))
+        return adapter.validate_python(value, strict=isinstance(value, str | bool))
     except ValidationError as error:
         said = " or ".join(dict.fromkeys(plain_words(problem) for problem in error.errors()))
         problems[setting.name] = f"{label}, setting '{setting.name}' {said} (got {value!r})."

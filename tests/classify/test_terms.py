@@ -91,7 +91,7 @@ def test_features_without_a_teacher_are_refused(pair):
         ([], "at least one term"),
         ([{"loss": {"name": "kd", "temprature": 4}}], "Did you mean 'temperature'"),
         ([{"loss": {"name": "kd", "temperature": -4}}], "greater than 0"),
-        ([{"loss": {"name": "kd", "temperature": "4"}}], "valid number"),
+        ([{"loss": {"name": "kd", "temperature": "4"}}], "must be a number"),
         ([{"loss": "kd", "weight": 0}], "greater than 0"),
         ([{"loss": "kd", "projector": "convv"}], "conv"),
     ],

@@ -229,13 +229,13 @@ def _teacher(teacher: Any, data: Data, machine: Machine) -> Teacher:
         return as_teacher(teacher, data, machine)
     if isinstance(teacher, str | Path) and Path(teacher).exists():
         return as_teacher(load(Path(teacher)), data, machine)
-    spec = _checked("teacher", ModelSpec, teacher if isinstance(teacher, Mapping) else str(teacher))
-    if "/" not in spec.name:
+    if not isinstance(teacher, Mapping) and "/" not in str(teacher):
         raise ModelError(
-            f"teacher '{spec.name}': there is no such file, and a network of that name without weights has "
+            f"teacher '{teacher}': there is no such file, and a network of that name without weights has "
             "nothing to teach. Train it first (limbeck.train), or give a model file or a pretrained name."
         )
-    return pretrained_teacher(Spec(name=spec.name, **{"pretrained": True, **spec.settings}), data, machine)
+    named = dict(teacher) if isinstance(teacher, Mapping) else {"name": str(teacher)}
+    return pretrained_teacher(_checked("teacher", ModelSpec, {"pretrained": True, **named}), data, machine)
 
 
 def _student(model: Any, data: Data, seed: int) -> nn.Module:

@@ -14,7 +14,7 @@ from limbeck.classify.config import CompareStage, Term
 from limbeck.classify.data import Data, evaluation_stream, load_data
 from limbeck.classify.fitting import fit_classifier, teacher_guesses
 from limbeck.classify.products import cost_numbers, write_classifier
-from limbeck.classify.stages import build_student, components_of, find_teacher
+from limbeck.classify.stages import build_student, components_of, find_teacher, stage_seed
 from limbeck.classify.teachers import Teacher
 from limbeck.engine import Machine, evaluate
 from limbeck.protocols import StageContext
@@ -40,7 +40,7 @@ class _Setting:
 def run_compare(config: CompareStage, folder: StageFolder, context: StageContext) -> None:
     """Distil the student by every method with every seed, beside an undistilled control."""
     machine = Machine(device=context.device, precision=config.train.precision)
-    data = load_data(config, seed=context.seed)
+    data = load_data(config, seed=stage_seed(config, context))
     teacher = find_teacher(config.teacher, data, machine, context)
     setting = _Setting(config, data, teacher, teacher_guesses(teacher, data, machine), machine, context)
     methods: dict[str, Sequence[Term]] = {CONTROL: CONTROL_TERMS, **config.methods}

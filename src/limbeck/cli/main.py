@@ -10,11 +10,10 @@ import traceback
 from types import FrameType
 from typing import Annotated
 
-import click
 import typer
 
 from limbeck.cli import check, cite, demo, doctor, export, listing, plan, report, run, show
-from limbeck.errors import Interrupted, LimbeckError
+from limbeck.errors import InputError, Interrupted, LimbeckError
 from limbeck.version import __version__
 
 app = typer.Typer(
@@ -53,17 +52,21 @@ def _options(
     pass
 
 
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
+"""Click's base of errors in the use of a command; newer releases of typer bring a click of their own."""
+
+
 def main() -> None:
     """Run a verb. Exit code 0: done; 1: the work failed; 2: the input is wrong; 75: stopped, run it again."""
     signal.signal(signal.SIGTERM, _stop)
     try:
         app(standalone_mode=False)
-    except click.exceptions.Exit as leave:
+    except typer.Exit as leave:
         sys.exit(leave.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except _UsageError as error:
+        error.show()  # type: ignore[attr-defined]
+        sys.exit(InputError.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         _complain("stopped. What was finished is kept; the same command continues.")
         sys.exit(Interrupted.exit_code)
     except LimbeckError as error:

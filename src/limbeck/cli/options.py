@@ -53,4 +53,4 @@ def read_recipe(
     load_plugins(plugins or [])
     name, text = read(recipe)
     given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
-    return load_recipe(text, name=name, smoke=smoke, overrides=given)
+    return load_recipe(text, name=name, where=recipe, smoke=smoke, overrides=given)

@@ -29,16 +29,18 @@ class Machine:
     """
 
     def __init__(self, *, device: str | None = None, precision: str = "float32") -> None:
-        if device is not None and device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError(
-                f"device '{device}' was asked for, but torch sees no GPU here. Leave it out or say cpu."
-            )
+        wanted = _checked(device) if device is not None else None
         # Accelerate keeps one process-wide state; two stages of a recipe may differ in precision.
         AcceleratorState._reset_state()
         try:
             self.accelerator = Accelerator(mixed_precision=_MIXED[precision], cpu=device == "cpu")
         except ValueError as error:
             raise ConfigError(f"precision '{precision}' is not possible on this device: {error}") from error
+        if wanted is not None and wanted.type != self.accelerator.device.type:
+            raise ConfigError(
+                f"device '{device}' was asked for, but this process trains on {self.accelerator.device} already. "
+                "Use one device in a process."
+            )
         self.precision = precision
         self.device: torch.device = self.accelerator.device
         self.rank: int = self.accelerator.process_index
@@ -86,3 +88,19 @@ class Machine:
     def unwrap(self, module: nn.Module) -> nn.Module:
         """The module under the wrappers for several processes."""
         return self.accelerator.unwrap_model(module)  # type: ignore[no-any-return]
+
+
+def _checked(device: str) -> torch.device:
+    """A device that exists here; a numbered GPU becomes the current one, which is what Accelerate takes.
+
+    Raises:
+        ConfigError: torch does not know it, or does not see it.
+    """
+    there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    if device not in {*there, *(name.partition(":")[0] for name in there)}:
+        raise ConfigError(f"device '{device}' is not here. There are: {', '.join(there)}.")
+    wanted = torch.device(device)
+    if wanted.type == "cuda" and wanted.index is not None:
+        torch.cuda.set_device(wanted)
+    return wanted

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from limbeck.errors import did_you_mean
 from limbeck.recipes.text import Path
+from limbeck.wording import plain_words
 
 
 def explain(
@@ -60,11 +61,10 @@ def _message(problem: Any, path: Path, model: type[BaseModel], kind: str) -> str
         place = _model_at(model, path[:-1])
         about = place.model_fields[str(path[-1])].description if place and path[-1] in place.model_fields else None
         return f"is missing. {about}" if about else "is missing."
-    text = str(problem["msg"]).removeprefix("Value error, ")
+    text = plain_words(problem)
     if problem["type"] in ("component", "value_error"):
         return text if text.endswith((".", ")")) else f"{text}."
-    text = text[0].lower() + text[1:]
-    return f"{text.removeprefix('input ')} (got {_short(given)})."
+    return f"{text[0].lower()}{text[1:]} (got {_short(given)})."
 
 
 def _unknown_field(path: Path, model: type[BaseModel], kind: str) -> str:

@@ -70,21 +70,37 @@ class _Problems:
     def __init__(self, document: yaml_text.Document) -> None:
         self._document = document
         self.lines: list[tuple[int, str]] = [(line, f"line {line}: {text}") for line, text in document.problems]
+        self.smoke = False
+        self.options: dict[yaml_text.Path, str] = {}
+        """Place -> the `--set` that put a value there."""
 
     def add(self, path: yaml_text.Path, message: str) -> None:
         if path[:1] == ("--set",):
             self.lines.append((0, f"--set {path[1]}: {message}"))
             return
-        line = self._document.line(path)
+        option = self._option(path, message)
+        if option is not None:
+            self.lines.append((0, f"{option}: {message}"))
+            return
+        overlay = ("smoke", *path[1:])
+        line = self._document.line(overlay if self.smoke and overlay in self._document.lines else path)
         dotted = ".".join(str(part) for part in path) or "recipe"
         place = f" (line {line})" if line is not None else ""
         self.lines.append((line or 0, f"{dotted}{place}: {message}"))
+
+    def _option(self, path: yaml_text.Path, message: str) -> str | None:
+        """The option that is to blame: it set the value, what is around it, or the setting that is mentioned."""
+        for place, option in self.options.items():
+            if path[: len(place)] == place or (place[: len(path)] == path and f"'{place[-1]}'" in message):
+                return option
+        return None
 
 
 def load_recipe(
     text: str,
     *,
     name: str,
+    where: str | None = None,
     smoke: bool = False,
     overrides: Sequence[str] = (),
     kinds: Mapping[str, StageKind] = STAGES,
@@ -96,7 +112,8 @@ def load_recipe(
 
     Args:
         text: of the file.
-        name: for messages and the run folder.
+        name: of the recipe; the run folder is named after it.
+        where: the file, for messages; the name unless given.
         smoke: lay the recipe's `smoke` block over its stages.
         overrides: `stage.dotted.key=value`, the value in YAML; `seed=1` for the recipe's own.
         kinds: the stage kinds that exist.
@@ -105,12 +122,13 @@ def load_recipe(
     Raises:
         ConfigError: every problem at once, each with its place, what was given and what would be right.
     """
-    document = yaml_text.parse(text, name)
+    where = where or name
+    document = yaml_text.parse(text, where)
     problems = _Problems(document)
     data = document.data
     if not isinstance(data, dict):
-        what = "is empty" if data is None else f"holds a {type(data).__name__}"
-        raise ConfigError(f"{name} {what}; a recipe is a mapping with 'title', 'seed' and 'stages'.")
+        what = "is empty" if data is None else f"holds a {'list' if isinstance(data, list) else 'single value'}"
+        raise ConfigError(f"{where} {what}; a recipe is a mapping with 'title', 'seed' and 'stages'.")
     data = copy.deepcopy(data)
     _check_top(data, problems)
     raw = data.get("stages")
@@ -118,13 +136,15 @@ def load_recipe(
         if smoke:
             _overlay(data, problems)
         _override(data, overrides, problems)
-    elif "stages" in data:
-        problems.add(("stages",), "needs at least one named stage, e.g. teacher: {kind: classify.train, ...}.")
-        raw = {}
-    stages, used = _stages(data.get("stages") or {}, kinds, problems)
-    references = _references(stages, used, data.get("stages") or {}, problems, base or Path())
+    else:
+        if "stages" in data:
+            problems.add(("stages",), "needs at least one named stage, e.g. teacher: {kind: classify.train, ...}.")
+        data["stages"] = {}
+    _check_seed_and_title(data, problems)
+    stages, used = _stages(data["stages"], kinds, problems)
+    references = _references(stages, used, data["stages"], problems, base or Path())
     if problems.lines:
-        raise ConfigError.of(name, [line for _, line in sorted(problems.lines, key=lambda p: p[0])])
+        raise ConfigError.of(where, [line for _, line in sorted(problems.lines, key=lambda p: p[0])])
     return Recipe(name, text, str(data.get("title", name)), int(data.get("seed", 0)), stages, used, references)
 
 
@@ -136,6 +156,9 @@ def _check_top(data: Mapping[str, Any], problems: _Problems) -> None:
             )
     if "stages" not in data:
         problems.add((), "'stages' is missing: the steps of the recipe, by name, in order.")
+
+
+def _check_seed_and_title(data: Mapping[str, Any], problems: _Problems) -> None:
     seed = data.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         problems.add(("seed",), f"has to be a whole number of at least 0 (got {seed!r}).")
@@ -148,6 +171,7 @@ def _overlay(data: dict[str, Any], problems: _Problems) -> None:
     if not isinstance(smoke, dict):
         problems.add(("smoke",), "a smoke run was asked for, and the recipe has no 'smoke' block.")
         return
+    problems.smoke = True
     for name, values in smoke.items():
         if name not in stages:
             known = ", ".join(stages)
@@ -190,6 +214,11 @@ def _override(data: dict[str, Any], overrides: Sequence[str], problems: _Problem
         reason = _put(target, parts, parsed)
         if reason:
             problems.add(("--set", key), reason)
+        else:
+            place = tuple(int(part) if part.isdigit() else part for part in parts)
+            if target is not data:
+                place = ("stages", *place)
+            problems.options[place] = f"--set {key.strip()}"
 
 
 def _put(target: Any, parts: Sequence[str], value: Any) -> str | None:
@@ -202,6 +231,8 @@ def _put(target: Any, parts: Sequence[str], value: Any) -> str | None:
             target = target[int(part)]
             continue
         inner = target.get(part)
+        if isinstance(inner, str) and parts[number + 1].isdigit():
+            return f"'{here}' is the name {inner!r}, not a list; write the list out in the recipe to change a part."
         if isinstance(inner, str):  # shorthand of a component: make room for its settings
             inner = target[part] = {"name": inner}
         if inner is None:

@@ -49,11 +49,13 @@ for _tag, _pattern, _first in (
     ("int", r"^[-+]?(?:0|[1-9][0-9_]*)$", list("-+0123456789")),
     (
         "float",
-        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+|[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.inf$|^\.nan$",
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+|[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?$",
         list("-+0123456789."),
     ),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+
+_PLAIN = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str"))
 
 
 def parse(text: str, name: str) -> Document:
@@ -66,10 +68,15 @@ def parse(text: str, name: str) -> Document:
     Raises:
         ConfigError: the text is no YAML at all.
     """
-    document = Document()
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
+        return _parsed(text)
+    except RecursionError as error:
+        raise ConfigError(f"{name}: brackets or blocks are nested too deeply for a recipe.") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{name} line {line}: a control character stands here; a recipe is plain text."
+        ) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -77,13 +84,18 @@ def parse(text: str, name: str) -> Document:
         raise ConfigError(
             f"{name}{place}: this is not valid YAML: {error.problem or error.context}.{hint}"
         ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: this is not text that YAML can read: {error}") from error
+
+
+def _parsed(text: str) -> Document:
+    document = Document()
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        _refuse_marks(text, document)
+        if node is not None:
+            document.data = _value(node, (), document, loader)
     finally:
         loader.dispose()
-    _refuse_anchors(text, document)
-    if node is not None:
-        document.data = _value(node, (), document, loader)
     return document
 
 
@@ -92,26 +104,30 @@ def parse_value(text: str) -> Any:
     return parse(text, "--set").data
 
 
-def _refuse_anchors(text: str, document: Document) -> None:
+def _refuse_marks(text: str, document: Document) -> None:
     for event in yaml.parse(text, Loader=_Loader):
-        anchor = getattr(event, "anchor", None)
-        if anchor and event.start_mark is not None:
+        if event.start_mark is None:
+            continue
+        line = event.start_mark.line + 1
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
+        if anchor:
             sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
-            line = event.start_mark.line + 1
             document.problems.append((line, f"'{sign}{anchor}': anchors are not part of recipes; write it out."))
+        if tag:
+            short = tag.replace("tag:yaml.org,2002:", "!!")
+            document.problems.append((line, f"'{short}': tags are not part of recipes; they are pure data."))
 
 
 def _value(node: yaml.Node, path: Path, document: Document, loader: _Loader) -> Any:
     line = node.start_mark.line + 1
     document.lines.setdefault(path, line)
-    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.endswith(("/python", ":binary", ":set", ":omap")):
-        document.problems.append((line, f"'{node.tag}': tags are not part of recipes; they are pure data."))
-        return None
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, document, loader)
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, (*path, i), document, loader) for i, item in enumerate(node.value)]
     assert isinstance(node, yaml.ScalarNode)
+    if node.tag not in _PLAIN:
+        return None  # reported with the other tags
     try:
         return loader.construct_object(node)
     except (ValueError, yaml.YAMLError) as error:
@@ -129,6 +145,9 @@ def _mapping(node: yaml.MappingNode, path: Path, document: Document, loader: _Lo
             document.problems.append((line, "a key has to be a word."))
             continue
         key = str(key_node.value)
+        if key == "<<":
+            document.problems.append((line, "'<<': merging is not part of recipes; write the values out."))
+            continue
         if key in found:
             first = document.lines[(*path, key)]
             document.problems.append((line, f"the key '{key}' stands here and in line {first}; keep one."))

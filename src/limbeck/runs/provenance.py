@@ -37,7 +37,7 @@ def provenance(command: Sequence[str], *, packages: Sequence[str] = PACKAGES, **
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": list(command),
-        "limbeck": {"version": __version__, **_commit(Path(__file__).resolve().parent)},
+        "limbeck": {"version": __version__, **_commit(Path(__file__).resolve().parents[1])},
         "python": platform.python_version(),
         "packages": _versions(packages),
         "hardware": _hardware(),
