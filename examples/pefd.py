@@ -5,6 +5,8 @@ Run: python examples/pefd.py
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
@@ -12,7 +14,8 @@ from torch import Tensor, nn
 from limbeck.losses import ProjectorEnsemble, cross_entropy, direction_alignment
 from limbeck.measures import accuracy, agreement
 
-LABELLED, EPOCHS, BATCH, WEIGHT = 100, 60, 20, 25.0
+LABELLED, BATCH, WEIGHT = 100, 20, 25.0
+EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 60  # a number behind the script's name shortens it
 
 
 class Network(nn.Module):
@@ -78,7 +81,7 @@ def main() -> None:
     torch.manual_seed(0)
     images, labels, test_images, test_labels = data()
     teacher = Network(width=256)
-    train(teacher, images, labels, epochs=20, batch=64)
+    train(teacher, images, labels, epochs=min(EPOCHS, 20), batch=64)
     with torch.no_grad():
         teacher_logits, _ = teacher(test_images)
     print(f"teacher  accuracy {accuracy(teacher_logits, test_labels):.3f}")

@@ -5,6 +5,8 @@ Run: python examples/wkd.py
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
@@ -14,7 +16,8 @@ from limbeck.measures import accuracy, agreement
 from limbeck.numerics.class_relations import cosine_distance, relation_cost
 from limbeck.numerics.decay import cosine_decay
 
-LABELLED, EPOCHS, BATCH = 100, 60, 20
+LABELLED, BATCH = 100, 20
+EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 60  # a number behind the script's name shortens it
 TRANSPORT_WEIGHT, FEATURE_WEIGHT, DECAY_START = 10.0, 0.1, 40
 
 
@@ -94,7 +97,7 @@ def main() -> None:
     torch.manual_seed(0)
     images, labels, test_images, test_labels = data()
     teacher = Network(width=4)
-    train(teacher, images, labels, epochs=10, batch=64)
+    train(teacher, images, labels, epochs=min(EPOCHS, 10), batch=64)
     with torch.no_grad():
         teacher_logits, _ = teacher(test_images)
     print(f"teacher  accuracy {accuracy(teacher_logits, test_labels):.3f}")

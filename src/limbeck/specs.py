@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -13,6 +14,8 @@ from pydantic import (
     GetJsonSchemaHandler,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -32,6 +35,27 @@ class Config(BaseModel):
         allow_inf_nan=False,
         validate_default=True,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse text and booleans where a number is due; converting them silently would hide a slip."""
+        if isinstance(value, str | bool) and info.field_name in cls.model_fields:
+            kinds = set(_alternatives(cls.model_fields[info.field_name].annotation))
+            if kinds <= {int, float, NoneType}:
+                raise PydanticCustomError("float_type" if float in kinds else "int_type", "must be a number")
+        return value
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """What may stand in a field: the members of its union, without their bounds."""
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType, Annotated):
+        parts = get_args(annotation)
+        for part in parts[:1] if origin is Annotated else parts:
+            yield from _alternatives(part)
+    else:
+        yield annotation
 
 
 class StageConfig(Config):

@@ -80,9 +80,6 @@ def test_wrong_input_is_one_message_without_a_trace(arguments, expected):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.xfail(
-    reason="typer brings its own click: these are taken for unexpected errors (exit 1)", strict=False
-)
 @pytest.mark.parametrize(
     "arguments", [["lst"], ["run"], ["run", "demo/digits", "--smok"], ["run", "demo/digits", "--out"]]
 )
@@ -96,7 +93,7 @@ def test_a_recipe_with_mistakes_reports_all_of_them(tmp_path):
     (tmp_path / "my.yaml").write_text("stages:\n  t: {kind: classify.train, model: resnet9, epoch: 1}\n")
     done = limbeck("check", "--syntax", "my.yaml", cwd=tmp_path)
     assert done.returncode == 2
-    assert "my has 3 problems" in done.stderr
+    assert "my.yaml has 3 problems" in done.stderr
     assert done.stderr.count("line 2") == 3
 
 

@@ -59,7 +59,7 @@ class Training(Config):
     evaluate_every: PositiveInt = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
     checkpoint_every: PositiveInt | None = None
-    """Steps between checkpoints within an epoch; the end of each epoch always has one."""
+    """Steps between checkpoints; unless given, the end of an epoch has one if the last is older than 5 seconds."""
     log_every: PositiveInt = 10
     """Steps between lines of the records."""
     validation: Fraction = 0.0

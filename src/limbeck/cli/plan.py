@@ -35,7 +35,7 @@ def plan(
             f"{cost['steps']:,}",
             quantity(cost["seconds_per_step"], "s"),
             quantity(cost["seconds"], "s"),
-            quantity(cost["memory_bytes"], "B"),
+            quantity(cost["memory_bytes"], "bytes"),
         ]
         for name, cost in costs.items()
     ]

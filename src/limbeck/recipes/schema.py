@@ -232,7 +232,9 @@ def _put(target: Any, parts: Sequence[str], value: Any) -> str | None:
             continue
         inner = target.get(part)
         if isinstance(inner, str) and parts[number + 1].isdigit():
-            return f"'{here}' is the name {inner!r}, not a list; write the list out in the recipe to change a part."
+            return (
+                f"'{here}' is the name {inner!r}, not a list; write the list out in the recipe to change a part."
+            )
         if isinstance(inner, str):  # shorthand of a component: make room for its settings
             inner = target[part] = {"name": inner}
         if inner is None:
