@@ -23,10 +23,7 @@ def check(
 
     Names, settings and references; without --syntax also data, networks, taps and projectors.
     """
-    from limbeck.registry import imports_allowed
-
-    with imports_allowed(bool(plugin)):
-        checked = options.read_recipe(recipe, overrides=overrides, smoke=smoke, plugins=plugin)
+    with options.opened(recipe, overrides=overrides, smoke=smoke, plugins=plugin) as checked:
         if not syntax:
             from limbeck.recipes.planning import rehearse
 

@@ -25,7 +25,8 @@ def cite(
 
         resolved = RunFolder.open(Path(what)).resolved
     else:
-        resolved = options.read_recipe(what).resolved
+        with options.opened(what) as checked:
+            resolved = checked.resolved
     keys = keys_of(names_in(resolved["stages"]), registries().values())
     if not keys:
         note("nothing in it comes from a paper that Limbeck knows.")

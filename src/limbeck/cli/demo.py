@@ -24,10 +24,10 @@ def demo(
 
     A teacher, then small students by four objectives with three seeds each, a table and a report.
     """
-    checked = options.read_recipe(RECIPE)
-    note("1,797 scans of handwritten digits (scikit-learn); a teacher learns 1,297 of them, students ten a class.")
-    began = time.perf_counter()
-    execute(checked, out, fresh=list(checked.stages)[:1] if fresh else [], device=device, quiet=False)
+    with options.opened(RECIPE) as checked:
+        note("1,797 scans of handwritten digits; a teacher learns from 1,297 of them, students from ten a class.")
+        began = time.perf_counter()
+        execute(checked, out, fresh=list(checked.stages)[:1] if fresh else [], device=device, quiet=False)
     say()
     say(f"done in {time.perf_counter() - began:.0f} s. Open the report in a browser, change the recipe")
     say(f"(limbeck show {RECIPE} > mine.yaml) and run it: limbeck run mine.yaml")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,15 +35,18 @@ Device = Annotated[
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
-def read_recipe(
+@contextmanager
+def opened(
     recipe: str,
     *,
     overrides: list[str] | None = None,
     smoke: bool = False,
     seed: int | None = None,
     plugins: list[str] | None = None,
-) -> Recipe:
+) -> Iterator[Recipe]:
     """Find, check and type a recipe; plugins first, as they may bring what it names.
+
+    Inside the block the recipe may name code of the modules that were given as plugins, and no other.
 
     Raises:
         LimbeckError: with every problem of the recipe.
@@ -49,8 +54,9 @@ def read_recipe(
     from limbeck.recipes.catalogue import read
     from limbeck.recipes.plugins import load_plugins
     from limbeck.recipes.schema import load_recipe
+    from limbeck.registry import imports_allowed
 
-    load_plugins(plugins or [])
-    name, text = read(recipe)
-    given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
-    return load_recipe(text, name=name, where=recipe, smoke=smoke, overrides=given)
+    with imports_allowed(load_plugins(plugins or [])):
+        name, text = read(recipe)
+        given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
+        yield load_recipe(text, name=name, where=recipe, smoke=smoke, overrides=given)

@@ -18,11 +18,9 @@ def plan(
     Parameters, FLOPs, steps and memory; the time is extrapolated from a few steps timed on this machine.
     """
     from limbeck.recipes.planning import plan_recipe
-    from limbeck.registry import imports_allowed
     from limbeck.report.quantities import quantity
 
-    with imports_allowed(bool(plugin)):
-        checked = options.read_recipe(recipe, overrides=overrides, smoke=smoke, plugins=plugin)
+    with options.opened(recipe, overrides=overrides, smoke=smoke, plugins=plugin) as checked:
         note("timing a few steps of each stage ...")
         costs = plan_recipe(checked, device=device)
     heading(checked.title)

@@ -40,10 +40,7 @@ def run(
 
     Finished stages are skipped, unfinished ones resumed, changed ones refused with a list of the changes.
     """
-    from limbeck.registry import imports_allowed
-
-    with imports_allowed(bool(plugin)):
-        checked = options.read_recipe(recipe, overrides=overrides, smoke=smoke, seed=seed, plugins=plugin)
+    with options.opened(recipe, overrides=overrides, smoke=smoke, seed=seed, plugins=plugin) as checked:
         execute(checked, out, fresh=fresh or [], device=device, quiet=quiet)
 
 

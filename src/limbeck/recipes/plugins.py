@@ -17,23 +17,28 @@ GROUP = "limbeck.plugins"
 """Entry-point group of installed packages that register components."""
 
 
-def load_plugins(names: Sequence[str]) -> None:
+def load_plugins(names: Sequence[str]) -> list[str]:
     """Import plugins, which register their components by doing so.
 
     Args:
         names: each a path to a Python file, an importable module (`module:name` works too), or the name of an
             installed entry point in the group `limbeck.plugins`.
 
+    Returns:
+        The modules that were named, whose code recipes may therefore name as `module:name`.
+
     Raises:
         InputError: a plugin that does not exist or does not import, with the line that failed.
     """
+    loaded = []
     for name in names:
         try:
-            _load(name)
+            loaded.append(_load(name).__name__)
         except LimbeckError:
             raise
         except Exception as error:
             raise InputError(f"plugin {name}: {_where(error)}{type(error).__name__}: {error}") from error
+    return loaded
 
 
 def _load(name: str) -> ModuleType:

@@ -16,7 +16,7 @@ from limbeck.runs.provenance import provenance
 
 def default_folder(recipe: Recipe) -> Path:
     """Where a run goes unless told: the same for the same recipe and seed, so that running again continues."""
-    return Path("runs") / recipe.name / f"s{recipe.seed}"
+    return Path("runs") / recipe.name / f"{'smoke-' if recipe.smoke else ''}s{recipe.seed}"
 
 
 def run_recipe(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pydantic import ValidationError
 from limbeck.errors import ConfigError, did_you_mean
 from limbeck.recipes import text as yaml_text
 from limbeck.recipes.kinds import STAGES, StageKind
+from limbeck.recipes.overlay import lay_over, override
+from limbeck.recipes.places import Problems
 from limbeck.recipes.problems import explain
 from limbeck.specs import StageConfig
 
@@ -35,6 +38,7 @@ class Recipe:
         stages: name -> configuration, in order.
         kinds: name -> kind.
         references: stage -> what its fields refer to (stage names or paths).
+        smoke: whether the smoke overlay was laid over it.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Recipe:
     stages: Mapping[str, StageConfig]
     kinds: Mapping[str, str]
     references: Mapping[str, tuple[str, ...]]
+    smoke: bool = False
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -62,38 +67,6 @@ class Recipe:
         if values.get("seed") is None:
             values["seed"] = self.seed
         return {"kind": self.kinds[name], **{k: v for k, v in values.items() if k != "kind"}}
-
-
-class _Problems:
-    """Collects problems with their places."""
-
-    def __init__(self, document: yaml_text.Document) -> None:
-        self._document = document
-        self.lines: list[tuple[int, str]] = [(line, f"line {line}: {text}") for line, text in document.problems]
-        self.smoke = False
-        self.options: dict[yaml_text.Path, str] = {}
-        """Place -> the `--set` that put a value there."""
-
-    def add(self, path: yaml_text.Path, message: str) -> None:
-        if path[:1] == ("--set",):
-            self.lines.append((0, f"--set {path[1]}: {message}"))
-            return
-        option = self._option(path, message)
-        if option is not None:
-            self.lines.append((0, f"{option}: {message}"))
-            return
-        overlay = ("smoke", *path[1:])
-        line = self._document.line(overlay if self.smoke and overlay in self._document.lines else path)
-        dotted = ".".join(str(part) for part in path) or "recipe"
-        place = f" (line {line})" if line is not None else ""
-        self.lines.append((line or 0, f"{dotted}{place}: {message}"))
-
-    def _option(self, path: yaml_text.Path, message: str) -> str | None:
-        """The option that is to blame: it set the value, what is around it, or the setting that is mentioned."""
-        for place, option in self.options.items():
-            if path[: len(place)] == place or (place[: len(path)] == path and f"'{place[-1]}'" in message):
-                return option
-        return None
 
 
 def load_recipe(
@@ -124,7 +97,7 @@ def load_recipe(
     """
     where = where or name
     document = yaml_text.parse(text, where)
-    problems = _Problems(document)
+    problems = Problems(document)
     data = document.data
     if not isinstance(data, dict):
         what = "is empty" if data is None else f"holds a {'list' if isinstance(data, list) else 'single value'}"
@@ -134,8 +107,8 @@ def load_recipe(
     raw = data.get("stages")
     if isinstance(raw, dict) and raw:
         if smoke:
-            _overlay(data, problems)
-        _override(data, overrides, problems)
+            lay_over(data, problems)
+        override(data, overrides, problems)
     else:
         if "stages" in data:
             problems.add(("stages",), "needs at least one named stage, e.g. teacher: {kind: classify.train, ...}.")
@@ -145,10 +118,11 @@ def load_recipe(
     references = _references(stages, used, data["stages"], problems, base or Path())
     if problems.lines:
         raise ConfigError.of(where, [line for _, line in sorted(problems.lines, key=lambda p: p[0])])
-    return Recipe(name, text, str(data.get("title", name)), int(data.get("seed", 0)), stages, used, references)
+    title, run_seed = str(data.get("title", name)), int(data.get("seed", 0))
+    return Recipe(name, text, title, run_seed, stages, used, references, smoke)
 
 
-def _check_top(data: Mapping[str, Any], problems: _Problems) -> None:
+def _check_top(data: Mapping[str, Any], problems: Problems) -> None:
     for key in data:
         if key not in _TOP:
             problems.add(
@@ -158,7 +132,7 @@ def _check_top(data: Mapping[str, Any], problems: _Problems) -> None:
         problems.add((), "'stages' is missing: the steps of the recipe, by name, in order.")
 
 
-def _check_seed_and_title(data: Mapping[str, Any], problems: _Problems) -> None:
+def _check_seed_and_title(data: Mapping[str, Any], problems: Problems) -> None:
     seed = data.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         problems.add(("seed",), f"has to be a whole number of at least 0 (got {seed!r}).")
@@ -166,94 +140,8 @@ def _check_seed_and_title(data: Mapping[str, Any], problems: _Problems) -> None:
         problems.add(("title",), f"has to be text (got {data['title']!r}).")
 
 
-def _overlay(data: dict[str, Any], problems: _Problems) -> None:
-    smoke, stages = data.get("smoke"), data["stages"]
-    if not isinstance(smoke, dict):
-        problems.add(("smoke",), "a smoke run was asked for, and the recipe has no 'smoke' block.")
-        return
-    problems.smoke = True
-    for name, values in smoke.items():
-        if name not in stages:
-            known = ", ".join(stages)
-            problems.add(
-                ("smoke", name), f"no stage is named '{name}'.{did_you_mean(name, stages)} Stages: {known}."
-            )
-        elif isinstance(values, dict) and isinstance(stages[name], dict):
-            stages[name] = _merged(stages[name], values)
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """One mapping over another. A component of another name replaces the old one with its settings."""
-    if "name" in above and "name" in below and above["name"] != below["name"]:
-        return dict(above)
-    result = dict(below)
-    for key, value in above.items():
-        old = result.get(key)
-        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return result
-
-
-def _override(data: dict[str, Any], overrides: Sequence[str], problems: _Problems) -> None:
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        parts = key.strip().split(".")
-        if not equals or not key.strip():
-            problems.add(("--set", text), "has to read stage.key=value, e.g. student.train.epochs=10.")
-            continue
-        if parts[0] not in data["stages"] and parts != ["seed"] and parts != ["title"]:
-            known = [*data["stages"], "seed", "title"]
-            hint = did_you_mean(parts[0], known)
-            problems.add(("--set", key), f"'{parts[0]}' is no stage.{hint} There are: {', '.join(known)}.")
-            continue
-        try:
-            parsed = yaml_text.parse_value(value)
-        except ConfigError as error:
-            problems.add(("--set", key), str(error))
-            continue
-        target = data if parts[0] in ("seed", "title") else data["stages"]
-        reason = _put(target, parts, parsed)
-        if reason:
-            problems.add(("--set", key), reason)
-        else:
-            place = tuple(int(part) if part.isdigit() else part for part in parts)
-            if target is not data:
-                place = ("stages", *place)
-            problems.options[place] = f"--set {key.strip()}"
-
-
-def _put(target: Any, parts: Sequence[str], value: Any) -> str | None:
-    """Set a value deep inside; the reason why it cannot be set, or None."""
-    for number, part in enumerate(parts[:-1]):
-        here = ".".join(parts[: number + 1])
-        if isinstance(target, list):
-            if not part.isdigit() or int(part) >= len(target):
-                return f"'{here}' is no place in a list of {len(target)}; count from 0."
-            target = target[int(part)]
-            continue
-        inner = target.get(part)
-        if isinstance(inner, str) and parts[number + 1].isdigit():
-            return (
-                f"'{here}' is the name {inner!r}, not a list; write the list out in the recipe to change a part."
-            )
-        if isinstance(inner, str):  # shorthand of a component: make room for its settings
-            inner = target[part] = {"name": inner}
-        if inner is None:
-            inner = target[part] = {}
-        if not isinstance(inner, dict | list):
-            return f"'{here}' is {inner!r}, which has nothing inside."
-        target = inner
-    last = parts[-1]
-    if isinstance(target, list):
-        if not last.isdigit() or int(last) >= len(target):
-            return f"'{last}' is no place in a list of {len(target)}; count from 0."
-        target[int(last)] = value
-    else:
-        target[last] = value
-    return None
-
-
 def _stages(
-    raw: Mapping[str, Any], kinds: Mapping[str, StageKind], problems: _Problems
+    raw: Mapping[str, Any], kinds: Mapping[str, StageKind], problems: Problems
 ) -> tuple[dict[str, StageConfig], dict[str, str]]:
     stages: dict[str, StageConfig] = {}
     used: dict[str, str] = {}
@@ -288,7 +176,7 @@ def _references(
     stages: Mapping[str, StageConfig],
     used: Mapping[str, str],
     raw: Mapping[str, Any],
-    problems: _Problems,
+    problems: Problems,
     base: Path,
 ) -> dict[str, tuple[str, ...]]:
     """What each stage refers to, checked: an earlier stage that writes what is needed, or something on disk."""
@@ -320,9 +208,19 @@ def _reference_problem(
     if value in order:
         return f"stage '{value}' comes later or is this one; a stage can refer to earlier stages alone."
     if (base / value).exists():
-        return None
+        return _artefact_problem(base / value, needs)
     listed = ", ".join(earlier) or "none"
     return (
         f"no earlier stage named '{value}' and no such file or folder.{did_you_mean(value, earlier)} "
         f"Earlier stages: {listed}."
     )
+
+
+def _artefact_problem(path: Path, needs: str) -> str | None:
+    """What speaks against a file or folder as an artefact; a model file says what it is when it is loaded."""
+    try:
+        result = json.loads((path / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    writes = result.get("kind") if isinstance(result, dict) else None
+    return None if writes in (None, needs) else f"{path} holds a {writes}; needed is a {needs}."
