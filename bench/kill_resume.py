@@ -28,16 +28,16 @@ stages:
     kind: classify.train
     source: {{name: digits, per_class: 60}}
     model: {{name: resnet8}}
-    train: {{epochs: {epochs}, batch_size: 32, workers: {workers}, checkpoint_every: 4, augment: [flip, translate]}}
+    train: {train}
   student:
     kind: classify.distill
     teacher: teacher
     source: {{name: digits, per_class: 60}}
     model: {{name: resnet8}}
     terms: pefd
-    train:
-      {{epochs: {epochs}, batch_size: 32, workers: {workers}, checkpoint_every: 4, augment: [translate], ema: 0.99}}
+    train: {train}
 """
+TRAIN = "{{epochs: {epochs}, batch_size: 32, workers: {workers}, checkpoint_every: 4, augment: [translate]}}"
 
 
 def command(recipe: Path, out: Path) -> list[str]:
@@ -81,7 +81,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recipe = folder / "killed.yaml"
-        recipe.write_text(RECIPE.format(epochs=given.epochs, workers=given.workers))
+        recipe.write_text(RECIPE.format(train=TRAIN.format(epochs=given.epochs, workers=given.workers)))
         began = time.perf_counter()
         subprocess.run(command(recipe, folder / "whole"), check=True, stdout=subprocess.DEVNULL)
         whole_s = time.perf_counter() - began

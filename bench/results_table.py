@@ -29,7 +29,8 @@ def markdown(run: RunFolder, stage: str) -> str:
         f"| {trial.result()['numbers']['agreement']['value']:.4f} |"
         for trial in folder.trials()
     ]
-    train = json.dumps({k: config["train"][k] for k in ("epochs", "batch_size", "optimizer", "schedule", "augment")})
+    shown = ("epochs", "batch_size", "optimizer", "schedule", "augment")
+    train = json.dumps({key: config["train"][key] for key in shown})
     hardware = found["hardware"]
     return "\n".join(
         [

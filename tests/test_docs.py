@@ -35,11 +35,18 @@ def test_links_between_pages_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which does not exist"
 
 
-def test_recipes_shown_in_the_readme_are_valid(tmp_path):
+def recipes(page: Path) -> list[str]:
+    found = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return [text for text in found if re.search(r"^stages:", text, flags=re.MULTILINE)]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if recipes(p)], ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_recipes_shown_are_valid(page):
     from limbeck.recipes.schema import load_recipe
 
-    text = (ROOT / "README.md").read_text()
-    recipes = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    assert recipes
-    for recipe in recipes:
-        assert load_recipe(recipe, name="readme").stages
+    for recipe in recipes(page):
+        assert load_recipe(recipe, name=page.name).stages
+
+
+def test_enough_pages_show_a_recipe():
+    assert sum(bool(recipes(page)) for page in PAGES) >= 5

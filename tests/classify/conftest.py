@@ -29,9 +29,8 @@ def tiny() -> type[Tiny]:
 
 @pytest.fixture(scope="session")
 def digits():
-    from limbeck.sources import build
-
     from limbeck.classify.data import split_data
+    from limbeck.sources import build
 
     return split_data(
         build("digits", split="train", per_class=4), build("digits", split="test"), validation=0.0, seed=0
