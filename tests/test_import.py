@@ -24,7 +24,20 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_import_loads_nothing_heavy():
-    heavy = ["torch", "torchvision", "timm", "accelerate", "sklearn", "matplotlib", "pydantic", "yaml", "typer", "rich", "numpy", "jinja2"]
+    heavy = [
+        "torch",
+        "torchvision",
+        "timm",
+        "accelerate",
+        "sklearn",
+        "matplotlib",
+        "pydantic",
+        "yaml",
+        "typer",
+        "rich",
+        "numpy",
+        "jinja2",
+    ]
     code = f"import limbeck, sys; print([m for m in {heavy} if m in sys.modules])"
     assert python(code).stdout.strip() == "[]"
 

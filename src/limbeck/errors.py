@@ -102,7 +102,7 @@ class TaskError(LimbeckError, RuntimeError):
 
 
 class NonFiniteError(LimbeckError, ArithmeticError):
-    """A loss became infinite or not a number; training stopped before the weights were touched."""
+    """A loss became infinite or not a number; no checkpoint was made of it."""
 
 
 class StorageError(LimbeckError, OSError):

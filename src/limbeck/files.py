@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from limbeck.errors import LimbeckError, RunFolderError, StorageError
@@ -14,23 +15,24 @@ from limbeck.errors import LimbeckError, RunFolderError, StorageError
 _FORBIDDEN = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR}
 
 
-def atomic_write(path: Path, data: bytes | str) -> None:
+def atomic_write(path: Path, data: bytes | str | Sequence[bytes | memoryview]) -> None:
     """Write a file whole or not at all: a temporary file beside it, flushed to disk, then renamed.
 
     Args:
         path: its folder exists.
-        data: bytes, or text to be written as UTF-8.
+        data: bytes, text to be written as UTF-8, or several pieces of bytes in order.
 
     Raises:
         StorageError: the disk is full or broke; what stood at `path` before is intact.
         RunFolderError: the folder may not be written.
     """
-    content = data.encode() if isinstance(data, str) else data
+    text = data.encode() if isinstance(data, str) else data
+    pieces = [text] if isinstance(text, bytes) else text
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # mkstemp makes it private
@@ -39,7 +41,7 @@ def atomic_write(path: Path, data: bytes | str) -> None:
         if temporary:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
-        raise _explained(error, path, len(content)) from error
+        raise _explained(error, path, sum(map(len, pieces))) from error
 
 
 def append_line(path: Path, text: str) -> None:

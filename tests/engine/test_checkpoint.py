@@ -71,12 +71,12 @@ def test_a_damaged_last_falls_back_to_the_one_before(tmp_path, caplog):
     checkpoints.save({"n": 2})
     checkpoints.last.write_bytes(checkpoints.last.read_bytes()[:-3])
     with caplog.at_level(logging.WARNING):
-        assert checkpoints.latest() == {"n": 1}
+        assert checkpoints.latest() == (checkpoints.previous, {"n": 1})
     assert "is damaged" in caplog.text
     checkpoints.save({"n": 3})  # the damaged file must not push out the good one
-    assert checkpoints.latest() == {"n": 3}
+    assert checkpoints.latest() == (checkpoints.last, {"n": 3})
     checkpoints.last.unlink()
-    assert checkpoints.latest() == {"n": 1}
+    assert checkpoints.latest() == (checkpoints.previous, {"n": 1})
 
 
 def test_nothing_intact_is_an_error_and_nothing_at_all_is_none(tmp_path):
@@ -84,5 +84,23 @@ def test_nothing_intact_is_an_error_and_nothing_at_all_is_none(tmp_path):
     assert checkpoints.latest() is None
     checkpoints.save({"n": 1})
     checkpoints.last.write_bytes(b"rubbish")
-    with pytest.raises(CheckpointError, match="No intact checkpoint is left"):
-        checkpoints.latest()
+    for _ in range(2):  # said as often as it is asked, never a silent start from nothing
+        with pytest.raises(CheckpointError, match="No intact checkpoint is left"):
+            checkpoints.latest()
+
+
+def test_best_weights_go_only_when_a_checkpoint_names_better_ones(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save_best(1, {"w": 1})
+    checkpoints.save_best(3, {"w": 3})
+    assert checkpoints.read_best(1) == {"w": 1}
+    checkpoints.forget_best(but=3)
+    assert checkpoints.read_best(3) == {"w": 3}
+    with pytest.raises(CheckpointError, match=r"best epoch \(1\).*--fresh"):
+        checkpoints.read_best(1)
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path):
+    (tmp_path / ".last.ckpt.abc.tmp").write_bytes(b"half")
+    Checkpoints(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -219,3 +219,89 @@ def test_milestones_take_effect_after_their_epoch():
     assert [multi_step(e, 10, milestones=(2, 4), factor=0.1) for e in (0, 1.99, 2, 4)] == pytest.approx(
         [1, 1, 0.1, 0.01]
     )
+
+
+def test_a_decayed_term_does_not_stop_a_resume_in_the_last_epoch(toy, machine, tmp_path):
+    def fading():
+        task = toy.ToyTask()
+        step, start = task.step, task.start_epoch
+        task.factor = 1.0
+
+        def start_epoch(epoch, epochs):
+            start(epoch, epochs)
+            task.factor = 0.0 if epoch == 4 else 1.0
+
+        def faded(batch):
+            output = step(batch)
+            size = task.factor * output.terms["size"]
+            return type(output)(output.loss, {"fit": output.terms["fit"], "size": size})
+
+        task.start_epoch, task.step = start_epoch, faded
+        return task
+
+    whole, cut = fading(), fading()
+    settings = {"machine": machine, **SETTINGS, "checkpoint_every": 1, "log_every": 5}
+    fit(whole, toy.ToyStream(), records=toy.ToyRecords(tmp_path / "whole"), **settings)
+    inner = cut.step
+
+    def dying(batch):
+        if cut.calls == 19:
+            raise Stop
+        return inner(batch)
+
+    cut.step = dying
+    with pytest.raises(Stop):
+        fit(cut, toy.ToyStream(), records=toy.ToyRecords(tmp_path / "cut"), **settings)
+    again = fading()
+    fit(again, toy.ToyStream(), records=toy.ToyRecords(tmp_path / "cut"), **settings)
+    assert same(whole.trainable.state_dict(), again.trainable.state_dict())
+    assert toy.ToyRecords(tmp_path / "whole").lines == toy.ToyRecords(tmp_path / "cut").lines
+
+
+def test_a_state_that_is_not_finite_is_never_saved(toy, tmp_path, monkeypatch):
+    from limbeck.engine import Machine
+
+    machine = Machine(device="cpu")
+    monkeypatch.setattr(
+        machine, "world", 2
+    )  # as on a GPU or with several processes: nothing is looked at per step
+    monkeypatch.setattr(machine, "sum", lambda value: value)
+    monkeypatch.setattr(machine, "mean", lambda value: value)
+    monkeypatch.setattr(machine, "broadcast", lambda tensors: None)
+    monkeypatch.setattr(machine.accelerator, "no_sync", lambda model: __import__("contextlib").nullcontext())
+    task = toy.ToyTask(poison=9)
+    with pytest.raises(NonFiniteError, match="'fit'"):
+        fit(
+            task,
+            toy.ToyStream(),
+            machine=machine,
+            records=toy.ToyRecords(tmp_path),
+            **{**SETTINGS, "checkpoint_every": 1, "log_every": 50},
+        )
+    _, state = Checkpoints(tmp_path / "checkpoints").latest()
+    assert all(torch.isfinite(value).all() for value in state["module"].values())
+
+
+def test_trackers_are_started_fed_and_finished(toy, machine, tmp_path):
+    pytest.importorskip("tensorboard")
+    run(toy, machine, tmp_path, trackers=["tensorboard"])
+    assert list(tmp_path.rglob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frozen": True}, "nothing in the trainable module requires a gradient"),
+        ({"rows": 2}, "stream is empty"),
+        ({"keep": "best"}, "none was given"),
+    ],
+)
+def test_fits_that_cannot_learn_are_refused(toy, machine, tmp_path, change, message):
+    task, settings = toy.ToyTask(), dict(SETTINGS)
+    if change.get("frozen"):
+        task.trainable.requires_grad_(False)
+    if "keep" in change:
+        settings["keep"] = change["keep"]
+    stream = toy.ToyStream(rows=change.get("rows", 20))
+    with pytest.raises(TaskError, match=message):
+        fit(task, stream, machine=machine, records=toy.ToyRecords(tmp_path), **settings)

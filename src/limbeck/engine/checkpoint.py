@@ -36,9 +36,9 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    payload = buffer.getvalue()
+    payload = buffer.getbuffer()
     digest = hashlib.sha256(payload).hexdigest().encode()
-    atomic_write(path, MAGIC + digest + b"\n" + payload)
+    atomic_write(path, [MAGIC, digest, b"\n", payload])
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -61,56 +61,78 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 class Checkpoints:
-    """The checkpoints of one stage: the last, the one before, and the best.
+    """The checkpoints of one stage: the last, the one before, and the best epoch's weights.
 
     Args:
         folder: made on the first write.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.last = folder / "last.ckpt"
         self.previous = folder / "previous.ckpt"
-        self.best = folder / "best.ckpt"
+        for left in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+            left.unlink(missing_ok=True)
+
+    def best(self, epoch: int) -> Path:
+        """The file of an epoch that was the best so far."""
+        return self.folder / f"best-{epoch}.ckpt"
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Make this the last checkpoint; the one that was becomes the previous."""
-        self.last.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         if self.last.exists():
             self.last.replace(self.previous)
         write_checkpoint(self.last, state)
 
-    def latest(self) -> dict[str, Any] | None:
-        """The newest checkpoint that verifies, or None where none was written.
+    def latest(self) -> tuple[Path, dict[str, Any]] | None:
+        """The newest checkpoint that verifies with its file, or None where none was written.
 
         Raises:
             CheckpointError: there are checkpoints and every one is damaged.
         """
-        problems = []
+        problems: dict[Path, str] = {}
         for path in (self.last, self.previous):
             if not path.exists():
                 continue
             try:
                 state = read_checkpoint(path)
             except CheckpointError as error:
-                problems.append(str(error))
-                # Out of the way, or the next save would rotate it over the good one.
-                path.replace(path.with_suffix(".damaged"))
+                problems[path] = str(error)
                 continue
-            if problems:
-                _LOGGER.warning("%s Going on from %s.", problems[0], path.name)
-            return state
+            for damaged, problem in problems.items():
+                # Out of the way, or the next save would rotate it over the good one.
+                damaged.replace(damaged.with_suffix(".damaged"))
+                _LOGGER.warning("%s Going on from %s.", problem, path.name)
+            return path, state
         if problems:
             raise CheckpointError(
-                f"{' '.join(problems)} No intact checkpoint is left in {self.last.parent}; "
+                f"{' '.join(problems.values())} No intact checkpoint is left in {self.folder}; "
                 "start the stage again with --fresh."
             )
         return None
 
-    def save_best(self, state: Mapping[str, Any]) -> None:
-        """Keep this as the best so far."""
-        self.best.parent.mkdir(parents=True, exist_ok=True)
-        write_checkpoint(self.best, state)
+    def save_best(self, epoch: int, state: Mapping[str, Any]) -> None:
+        """Keep the weights of an epoch. Those of earlier ones stay until a checkpoint names this one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_checkpoint(self.best(epoch), state)
 
-    def read_best(self) -> dict[str, Any]:
-        """The best so far, verified."""
-        return read_checkpoint(self.best)
+    def read_best(self, epoch: int) -> dict[str, Any]:
+        """The weights of an epoch, verified.
+
+        Raises:
+            CheckpointError: they are gone or damaged.
+        """
+        try:
+            return read_checkpoint(self.best(epoch))
+        except (OSError, CheckpointError) as error:
+            raise CheckpointError(
+                f"the weights of the best epoch ({epoch}) cannot be read: {error} "
+                "Start the stage again with --fresh."
+            ) from error
+
+    def forget_best(self, *, but: int | None) -> None:
+        """Remove the weights of every other epoch."""
+        for path in self.folder.glob("best-*.ckpt"):
+            if but is None or path != self.best(but):
+                path.unlink(missing_ok=True)

@@ -21,18 +21,19 @@ class Ema:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        current = module.state_dict()  # views of the module's own tensors, valid as long as it trains in place
+        self.state = {name: value.detach().clone() for name, value in current.items()}
+        averaged = [name for name, value in current.items() if value.is_floating_point()]
+        self._averages = [self.state[name] for name in averaged]
+        self._weights = [current[name].detach() for name in averaged]
+        self._counters = [(self.state[n], current[n]) for n in current if n not in set(averaged)]
 
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
+    def update(self) -> None:
         """Take one step's weights into the average."""
-        current = module.state_dict()
-        names = [n for n, v in self.state.items() if v.is_floating_point()]
-        torch._foreach_lerp_(
-            [self.state[n] for n in names], [current[n].detach() for n in names], 1.0 - self.decay
-        )
-        for name in self.state.keys() - set(names):
-            self.state[name].copy_(current[name])
+        torch._foreach_lerp_(self._averages, self._weights, 1.0 - self.decay)
+        for kept, current in self._counters:
+            kept.copy_(current)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take over an average from a checkpoint."""

@@ -50,7 +50,7 @@ class Evaluation:
     @property
     def per_class(self) -> list[float]:
         """Accuracy within each class; not a number for a class without images."""
-        return (self.confusion.diagonal() / self.confusion.sum(1)).tolist()
+        return (self.confusion.diagonal().double() / self.confusion.sum(1)).tolist()
 
 
 @torch.no_grad()
@@ -73,8 +73,9 @@ def evaluate(
         modules: put into eval mode for the length of the pass; afterwards each has its own mode again.
         reference: class that a teacher gives to each image, shape (images,), for the agreement; see `guesses`.
     """
-    counts = torch.zeros(2, classes * classes, dtype=torch.float64, device=machine.device)
-    loss = torch.zeros((), dtype=torch.float64, device=machine.device)
+    counts = torch.zeros(2, classes * classes, dtype=torch.int64, device=machine.device)
+    precise = torch.float32 if machine.device.type == "mps" else torch.float64  # which has no doubles
+    loss = torch.zeros((), dtype=precise, device=machine.device)
     with ExitStack() as stack:
         for module in modules:
             stack.enter_context(evaluating(module))

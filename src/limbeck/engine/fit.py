@@ -89,7 +89,7 @@ class _Loop:
         self.meter = Meter(self.machine, self._rescue)
         self._began = time.perf_counter()
         self._saved_at = time.perf_counter()
-        self._saved_step: int | None = None
+        self._saved: tuple[int, Path] | None = None
 
     def done(self) -> bool:
         return self.position.step >= self.total
@@ -109,7 +109,7 @@ class _Loop:
             yield group
 
     def step(self, group: Sequence[Batch]) -> None:
-        """One optimizer step over a group of batches whose gradients are summed."""
+        """One optimizer step over a group of batches whose gradients are averaged."""
         at, accelerator = self.position, self.machine.accelerator
         factor = self.learning_rate(at.step / self.epoch_steps)
         for parameters in self.optimizer.param_groups:
@@ -127,7 +127,7 @@ class _Loop:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
-            self.ema.update(self.module)
+            self.ema.update()
         at.step += 1
         at.batch += len(group)
 
@@ -143,13 +143,14 @@ class _Loop:
         """Evaluate the weights that would be kept now, and keep them if they are the best."""
         if self.evaluate is None:
             return
+        self.agree()
         with self.ema.swapped(self.module) if self.ema is not None else nullcontext():
             values = dict(self.evaluate())
             self.write(values, epoch)
             if self.best_key is not None and values[self.best_key] > self.position.best:
                 self.position.best, self.position.best_epoch = values[self.best_key], epoch
                 if self.machine.main:
-                    self.checkpoints.save_best({"module": self.module.state_dict()})
+                    self.checkpoints.save_best(epoch, {"module": self.module.state_dict()})
 
     def write(self, values: Mapping[str, float], epoch: int) -> None:
         if self.machine.main:
@@ -157,7 +158,12 @@ class _Loop:
             self.trackers.log(values, step=self.position.step)
 
     def save(self) -> None:
-        """Checkpoint everything that a resumed run needs."""
+        """Checkpoint everything that a resumed run needs.
+
+        Raises:
+            NonFiniteError: the state is not worth keeping; the one before stays the last good one.
+        """
+        self.meter.check(step=self.position.step)
         scaler = self.machine.accelerator.scaler
         if self.machine.main:
             self.checkpoints.save(
@@ -167,31 +173,42 @@ class _Loop:
                     "optimizer": self.optimizer.state_dict(),
                     "ema": self.ema.state if self.ema is not None else None,
                     "scaler": scaler.state_dict() if scaler is not None else None,
+                    "meter": self.meter.state(),
                 }
             )
-        self._saved_at, self._saved_step = time.perf_counter(), self.position.step
+            self.checkpoints.forget_best(but=self.position.best_epoch)
+        self._saved_at = time.perf_counter()
+        self._saved = (self.position.step, self.checkpoints.last)
+        self.machine.wait()
 
     def resume(self) -> int | None:
         """Go back to the newest intact checkpoint; its step, or None where there is none."""
-        state = self.checkpoints.latest()
-        if state is None:
+        found = self.checkpoints.latest() if self.machine.main else None
+        self.machine.wait()
+        if not self.machine.main:
+            found = self.checkpoints.latest()
+        if found is None:
             if self.machine.main:
                 self.records.truncate_scalars(0)  # what a run left that died before its first checkpoint
             return None
+        path, state = found
         try:
             self.module.load_state_dict(state["module"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.position = _Position(**state["position"])
+            self.meter.load(state["meter"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"{self.checkpoints.last} belongs to another network or optimizer than this stage's: {error} "
+                f"{path} belongs to another network or optimizer than this stage's: {error} "
                 "Start the stage again with --fresh, or in another folder."
             ) from error
         if self.ema is not None and state["ema"] is not None:
             self.ema.load(state["ema"])
         if self.machine.accelerator.scaler is not None and state["scaler"] is not None:
             self.machine.accelerator.scaler.load_state_dict(state["scaler"])
-        self._saved_step = self.position.step
+        if self.position.best_epoch is not None:
+            self.checkpoints.read_best(self.position.best_epoch)  # better missed now than at the end
+        self._saved = (self.position.step, path)
         if self.machine.main:
             self.records.truncate_scalars(self.position.step)
         return self.position.step
@@ -199,7 +216,8 @@ class _Loop:
     def leave_if_asked(self, flag: StopFlag) -> None:
         """Save and leave once a signal has come, in any of the processes."""
         if not self.done() and self.machine.any(bool(flag)):
-            self.save()
+            if self._saved is None or self._saved[0] != self.position.step:
+                self.save()
             raise Interrupted(
                 f"stopped by {flag.name or 'another process'} after step {self.position.step} of {self.total}; "
                 "the state is saved. The same command continues from there."
@@ -207,17 +225,23 @@ class _Loop:
 
     def finish(self) -> None:
         """Put the weights that are kept into the module."""
+        self.machine.wait()
+        self.agree()
         if self.best_key is not None and self.position.best_epoch is not None:
-            self.module.load_state_dict(self.checkpoints.read_best()["module"])
+            self.module.load_state_dict(self.checkpoints.read_best(self.position.best_epoch)["module"])
         elif self.ema is not None:
             self.module.load_state_dict(self.ema.state)
-        self.trackers.finish()
-        self.machine.wait()
+
+    def agree(self) -> None:
+        """The main process's running statistics everywhere: each process gathers those of its own batches."""
+        self.machine.broadcast(self.module.buffers())
+        if self.ema is not None:
+            self.machine.broadcast(self.ema.state.values())
 
     def _rescue(self) -> str:
-        if self._saved_step is None:
+        if self._saved is None:
             return "No checkpoint was written yet."
-        return f"The last good checkpoint is that of step {self._saved_step}: {self.checkpoints.last}."
+        return f"The last good checkpoint is that of step {self._saved[0]}: {self._saved[1]}."
 
 
 def fit(
@@ -286,9 +310,17 @@ def fit(
     module = task.trainable
     settle_frozen(task, machine)
     own_mode = module.training
+    machine.forget_peak()
+    learnt = [p for p in module.parameters() if p.requires_grad]
+    if not learnt:
+        raise TaskError("nothing in the trainable module requires a gradient. Was it frozen, as a teacher is?")
+    if len(stream) == 0:
+        raise TaskError("the training stream is empty: there is no batch to learn from.")
+    if keep == "best" and evaluate is None:
+        raise TaskError("keep='best' chooses by an evaluation, and none was given.")
     if compile_module:
         task.trainable = torch.compile(module)  # type: ignore[assignment]
-    built = optimizer([p for p in module.parameters() if p.requires_grad])
+    built = optimizer(learnt)
     for group in built.param_groups:
         group["initial_lr"] = group["lr"]
     task.trainable, prepared = machine.accelerator.prepare(task.trainable, built)
@@ -315,20 +347,23 @@ def fit(
         evaluate=evaluate,
         best_key=best_key if keep == "best" else None,
     )
-    resumed_from = loop.resume()
-    module.train()
-    bar = Progress(
-        title,
-        steps=total,
-        done=resumed_from or 0,
-        images_per_step=stream.batch_size * accumulation,
-        shown=progress and machine.main,
-    )
-    with stop_flag() as flag, bar:
-        _run(loop, bar, flag, evaluate_every, checkpoint_every, checkpoint_seconds, log_every)
-    loop.finish()
-    task.trainable = module
-    module.train(own_mode)
+    try:
+        resumed_from = loop.resume()
+        module.train()
+        bar = Progress(
+            title,
+            steps=total,
+            done=resumed_from or 0,
+            images_per_step=stream.batch_size * accumulation,
+            shown=progress and machine.main,
+        )
+        with stop_flag() as flag, bar:
+            _run(loop, bar, flag, evaluate_every, checkpoint_every, checkpoint_seconds, log_every)
+        loop.finish()
+    finally:
+        loop.trackers.finish()
+        task.trainable = module
+        module.train(own_mode)
     return FitResult(
         loop.position.step, loop.seconds, resumed_from, loop.position.best_epoch, machine.peak_memory_bytes()
     )
@@ -362,7 +397,8 @@ def _run(
         epoch, at.epoch, at.batch = at.epoch, at.epoch + 1, 0
         if loop.done() or epoch % evaluate_every == 0:
             loop.judge(epoch)
-        if loop.done() or loop.seconds_since_save >= checkpoint_seconds:
+        # Clocks differ between processes, and saving is done together: one that is due makes it due for all.
+        if loop.done() or loop.machine.any(loop.seconds_since_save >= checkpoint_seconds):
             loop.save()
         loop.leave_if_asked(flag)
 
@@ -375,11 +411,11 @@ def settle_frozen(task: Task, machine: Machine) -> None:
     """
     trained = {id(p) for p in task.trainable.parameters()}
     for name, module in task.frozen.items():
-        module.to(machine.device).eval().requires_grad_(False)
         if any(id(p) in trained for p in module.parameters()):
             raise TaskError(
                 f"'{name}' shares parameters with the trainable module, so it would be trained. "
                 "Give the teacher weights of its own: copy.deepcopy(model)."
             )
+        module.to(machine.device).eval().requires_grad_(False)
         if any(m.training for m in module.modules()) or any(p.requires_grad for p in module.parameters()):
             raise TaskError(f"'{name}' refuses eval mode or keeps gradients; a teacher must do neither.")

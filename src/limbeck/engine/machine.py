@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor, nn
+from torch import Tensor
 
 from limbeck.errors import ConfigError
 
@@ -36,6 +37,8 @@ class Machine:
             self.accelerator = Accelerator(mixed_precision=_MIXED[precision], cpu=device == "cpu")
         except ValueError as error:
             raise ConfigError(f"precision '{precision}' is not possible on this device: {error}") from error
+        if precision == "float16" and self.accelerator.device.type == "cpu":
+            raise ConfigError("precision 'float16' is not possible on a CPU. Use float32, or bfloat16.")
         if wanted is not None and wanted.type != self.accelerator.device.type:
             raise ConfigError(
                 f"device '{device}' was asked for, but this process trains on {self.accelerator.device} already. "
@@ -69,6 +72,12 @@ class Machine:
             return flag
         return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
 
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the main one's values, in place."""
+        if self.world > 1:
+            for tensor in tensors:
+                torch.distributed.broadcast(tensor, src=0)
+
     def wait(self) -> None:
         """Let every process reach this point."""
         self.accelerator.wait_for_everyone()
@@ -85,9 +94,10 @@ class Machine:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 
-    def unwrap(self, module: nn.Module) -> nn.Module:
-        """The module under the wrappers for several processes."""
-        return self.accelerator.unwrap_model(module)  # type: ignore[no-any-return]
+    def forget_peak(self) -> None:
+        """Begin a new measurement of memory, where the device can; a CPU process only ever knows its highest."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
 
 
 def _checked(device: str) -> torch.device:

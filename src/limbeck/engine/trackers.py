@@ -37,7 +37,9 @@ class Trackers:
                 raise MissingExtraError.of(name, "track", f"the tracker '{name}'")
             build = LOGGER_TYPE_TO_CLASS[name]
             place = {"logging_dir": str(folder)} if build.requires_logging_directory else {}
-            self._trackers.append(build(run_name, **place))
+            tracker = build(run_name, **place)
+            tracker.start()
+            self._trackers.append(tracker)
 
     def log(self, values: Mapping[str, float], *, step: int) -> None:
         """Send one line of scalars."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -132,6 +133,7 @@ class Loader:
             pin_memory=self.device.type == "cuda",
             # Of its own, or the loader would draw its workers' seeds from the global random state.
             generator=generator(self.seed, "loader"),
+            worker_init_fn=_leave_signals_to_the_parent,
         )
         empty = torch.empty((0, *self.source.image_shape), dtype=torch.uint8)
         for found in batches:
@@ -257,3 +259,9 @@ def _stacked(items: list[Any]) -> tuple[Tensor, Tensor, Tensor] | InputError:
     images = torch.stack([image for image, _, _ in items]) if items else torch.empty(0)
     labels = torch.tensor([label for _, label, _ in items], dtype=torch.int64)
     return images, labels, torch.tensor([index for _, _, index in items], dtype=torch.int64)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A signal to the whole job must not take the workers away while the loop finishes its step and saves."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
