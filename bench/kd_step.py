@@ -100,7 +100,9 @@ def limbeck(steps: int, folder: Path) -> float:
         BoundTerm("cross_entropy", cross_entropy, ("student", "labels"), weight=0.1),
         BoundTerm("kd", kd, ("student", "teacher"), weight=0.9),
     ]
-    task = ClassifyTask(student, terms, mean=MEAN, std=STD, teacher=Teacher(teacher, facts, lambda: ()))
+    task = ClassifyTask(
+        student, terms, mean=MEAN, std=STD, teacher=Teacher(teacher, facts, torch.zeros(2, 3, 32, 32), lambda: ())
+    )
     machine = Machine(device="cpu")
     stream = MemoryStream(steps)
     times: list[float] = []

@@ -67,3 +67,23 @@ def test_prefixes_bind_the_rest_of_the_name():
 def test_argument_docs_read_googles_style():
     doc = "Sum.\n\nArgs:\n    a: first.\n    b (int): second,\n        longer.\n\nReturns:\n    c: no argument.\n"
     assert argument_docs(doc) == {"a": "first.", "b": "second, longer."}
+
+
+def test_a_loss_with_weights_is_described_by_constructor_and_forward():
+    from torch import Tensor, nn
+
+    losses = Registry("loss")
+
+    @losses.register
+    class learned(nn.Module):
+        """Learned."""
+
+        def __init__(self, *, scale: float = 2.0) -> None:
+            super().__init__()
+
+        def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+            return student - teacher
+
+    told = losses.describe("learned")
+    assert told.inputs == ("student", "teacher")
+    assert told.settings["scale"].default == 2.0

@@ -116,3 +116,29 @@ def test_taps_survive_compilation():
         compiled = torch.compile(model, backend="eager")
         compiled(torch.zeros(1, 3, 4, 4))
         assert taps.take()["relu"].shape == (1, 4, 4, 4)
+
+
+def test_what_was_overwritten_in_place_is_refused():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True))
+    with Taps(model, ["0"]) as taps, torch.no_grad():
+        model(torch.randn(1, 3, 2, 2))
+        with pytest.raises(TapError, match="'0' put out was overwritten in place"):
+            taps.take()
+    with Taps(model, ["1"]) as taps, torch.no_grad():
+        model(torch.randn(1, 3, 2, 2))
+        assert float(taps.take()["1"].min()) >= 0
+
+
+def test_inputs_given_by_keyword_are_read():
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.inner(input=x)
+
+    model, x = Outer(), torch.randn(4, 3)
+    with Taps(model, ["inner:input"]) as taps:
+        model(x)
+        assert torch.equal(taps.take()["inner:input"], x)

@@ -22,12 +22,10 @@ class StepOutput:
     Attributes:
         loss: scalar to be differentiated.
         terms: every weighted term by name, detached, for the records; they sum to `loss`.
-        logits: the student's outputs for the batch, detached, where the task has any.
     """
 
     loss: Tensor
     terms: Mapping[str, Tensor]
-    logits: Tensor | None = None
 
 
 class Task(Protocol):

@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from limbeck import bounds
 from limbeck.errors import InputError, UnknownNameError, did_you_mean
@@ -205,12 +205,18 @@ def _describe_object(name: str, component: Callable[..., Any]) -> Component:
         for p in parameters
         if p.kind is inspect.Parameter.KEYWORD_ONLY
     }
+    called = inspect.signature(component.forward).parameters if _has_forward(component) else None
     inputs = tuple(
         p.name
-        for p in parameters
+        for p in (parameters if called is None else list(called.values())[1:])
         if p.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     )
     return Component(name, doc, inputs, settings, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters))
+
+
+def _has_forward(component: Callable[..., Any]) -> TypeGuard[Any]:
+    """Whether a component is a module class: its constructor takes settings, its `forward` the tensors."""
+    return inspect.isclass(component) and callable(getattr(component, "forward", None))
 
 
 def _hints(component: Callable[..., Any]) -> dict[str, Any]:
@@ -224,12 +230,15 @@ def _hints(component: Callable[..., Any]) -> dict[str, Any]:
 def _describe_source(name: str, module: str, attribute: str, *, bound: int = 0) -> Component:
     node = _definition(module, attribute)
     doc = ast.get_docstring(node) or ""
-    function = node
+    function = called = node
     if isinstance(node, ast.ClassDef):
-        function = next(n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+        methods = {n.name: n for n in node.body if isinstance(n, ast.FunctionDef)}
+        function = methods["__init__"]
+        called = methods.get("forward", function)
         doc = "\n\n".join(part for part in (doc, ast.get_docstring(function)) if part)
         bound += 1
     assert isinstance(function, ast.FunctionDef)
+    assert isinstance(called, ast.FunctionDef)
     arguments = function.args
     docs = argument_docs(doc)
     settings = {}
@@ -237,7 +246,7 @@ def _describe_source(name: str, module: str, attribute: str, *, bound: int = 0) 
         text = ast.unparse(argument.annotation) if argument.annotation else "Any"
         value = REQUIRED if default is None else ast.literal_eval(default)
         settings[argument.arg] = Setting(argument.arg, _plain_type(text), text, value, docs.get(argument.arg, ""))
-    inputs = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args))[bound:]
+    inputs = tuple(a.arg for a in (*called.args.posonlyargs, *called.args.args))[bound:]
     return Component(name, doc, inputs, settings, arguments.kwarg is not None)
 
 

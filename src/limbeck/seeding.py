@@ -32,7 +32,7 @@ def generator(seed: int, *path: int | str) -> torch.Generator:
 
 
 def seed_everything(seed: int, *path: int | str) -> None:
-    """Seed the generators that layers such as dropout draw from, on every device that exists.
+    """Seed torch's own generators, which layers such as dropout draw from, on the CPU and every CUDA device.
 
     Seeding the generators themselves costs microseconds; `torch.manual_seed` costs a hundred times more, and
     this runs before every optimizer step.

@@ -58,6 +58,7 @@ class Taps:
             dict.fromkeys(found for path in paths for found in resolve(model, path))
         )
         self._values: dict[str, Tensor] = {}
+        self._versions: dict[str, int] = {}
         self._handles = [self._hook(model, path) for path in self.paths]
 
     def take(self) -> dict[str, Tensor]:
@@ -72,6 +73,12 @@ class Taps:
                 f"taps: {', '.join(repr(p) for p in silent)} did not fire in the last forward pass: the module "
                 "did not run, or its output holds no tensor. `limbeck show MODEL --taps` lists what fires."
             )
+        for path, value in self._values.items():
+            if _version(value) != self._versions[path]:
+                raise TapError(
+                    f"taps: what '{path}' put out was overwritten in place by a later module (a ReLU with "
+                    "inplace=True, say), so it is no longer what was tapped. Tap that module instead."
+                )
         values, self._values = self._values, {}
         return values
 
@@ -104,17 +111,23 @@ class Taps:
         def read_output(_: nn.Module, __: Any, output: Any) -> None:
             self._keep(path, output)
 
-        def read_input(_: nn.Module, arguments: Any) -> None:
-            self._keep(path, arguments)
+        def read_input(_: nn.Module, arguments: Any, keywords: Any) -> None:
+            self._keep(path, (arguments, keywords))
 
         if side == "input":
-            return target.register_forward_pre_hook(read_input)
+            return target.register_forward_pre_hook(read_input, with_kwargs=True)
         return target.register_forward_hook(read_output)
 
     def _keep(self, path: str, value: Any) -> None:
         tensor = first_tensor(value)
         if tensor is not None:
             self._values[path] = tensor
+            self._versions[path] = _version(tensor)
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor was written to; not known while compiling and under inference mode."""
+    return 0 if torch.compiler.is_compiling() or tensor.is_inference() else tensor._version
 
 
 def resolve(model: nn.Module, path: str) -> list[str]:

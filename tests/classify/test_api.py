@@ -58,3 +58,26 @@ def test_mistakes_are_explained(tiny, tmp_path, arguments, error, message):
             given.pop("teacher"), given.pop("model"), given.pop("source"), **given, out=tmp_path / "run"
         )
     assert not (tmp_path / "run" / "student" / "result.json").exists()
+
+
+def test_a_module_of_ones_own_needs_no_out_and_comes_back_as_it_was(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images, labels = np.zeros((30, 8, 8, 1), dtype=np.uint8), np.arange(30) % 3
+    images[np.arange(30), labels, labels] = 200
+    teacher, student = tiny(width=6, classes=3), tiny(classes=3)
+    teacher.train()
+    first = limbeck.distill(teacher, student, (images, labels), train=BUDGET)
+    assert first.folder.name == "Tiny-kd-s0"
+    assert teacher.training
+    assert all(p.requires_grad for p in teacher.parameters())
+    again = limbeck.distill(teacher, tiny(classes=3), (images, labels), train=BUDGET)
+    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), again.model.parameters(), strict=True))
+
+
+def test_a_schedule_longer_than_the_training_does_not_silence_a_term(tmp_path):
+    big = limbeck.train("resnet8", {"name": "digits", "per_class": 4}, train=BUDGET, out=tmp_path / "big")
+    budget = {"steps": 1, "batch_size": 16}
+    small = limbeck.distill(
+        big.model, "resnet8", {"name": "digits", "per_class": 4}, terms="wkd", train=budget, out=tmp_path / "small"
+    )
+    assert small.numbers["accuracy"] >= 0

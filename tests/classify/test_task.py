@@ -84,3 +84,27 @@ def test_predictions_do_not_need_the_projectors(pair, digits):
 def test_tasks_that_cannot_work_are_refused(tiny, terms, message):
     with pytest.raises(TaskError, match=message):
         ClassifyTask(tiny(), terms, mean=(0.5,), std=(0.5,))
+
+
+def test_a_loss_with_weights_learns_under_the_root(pair, digits, monkeypatch):
+    from torch import nn
+
+    from limbeck.losses import LOSSES
+
+    class scaled(nn.Module):
+        """A distance with a learned scale."""
+
+        def __init__(self, *, start: float = 1.0) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(start))
+
+        def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+            return (self.scale * student - teacher).square().mean(1)
+
+    monkeypatch.setitem(LOSSES._registered, "scaled", scaled)
+    task = task_of([{"loss": {"name": "scaled", "start": 2.0}, "name": "mine"}], pair, digits)
+    task.start_epoch(1, 1)
+    task.step(batch_of(digits)).loss.backward()
+    grads = {name: p.grad for name, p in task.trainable.named_parameters() if not name.startswith("student")}
+    assert list(grads) == ["losses.mine.scale"]
+    assert grads["losses.mine.scale"] is not None

@@ -11,4 +11,4 @@ PROJECTORS = Registry(
 """`name(*, student_shape, teacher_shape, ...) -> nn.Module` from a student's to a teacher's feature."""
 
 COSTS = Registry("class cost", dict.fromkeys(("prototypes", "cka", "file"), "limbeck.classify.class_costs"))
-"""`name(teacher, batches, *, ...) -> Tensor`, the ground cost between classes, shape (C, C)."""
+"""`name(teacher, /, *, ...) -> Tensor`, the ground cost between classes, shape (C, C)."""

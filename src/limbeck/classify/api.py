@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from limbeck.classify.config import ModelSpec, Terms, Training
-from limbeck.classify.data import Data, split_data
+from limbeck.classify.data import TRAIN_ONLY, Data, split_data
 from limbeck.classify.fitting import fit_classifier, teacher_guesses
 from limbeck.classify.methods import METHODS
 from limbeck.classify.products import MODEL_FILE, write_classifier
 from limbeck.classify.stages import as_teacher, build_student, pretrained_teacher
 from limbeck.classify.teachers import Teacher
 from limbeck.engine import Machine
+from limbeck.engine.processes import is_main, wait_for_all
 from limbeck.errors import ConfigError, DataError, ModelError
 from limbeck.models import load
 from limbeck.protocols import Source
@@ -97,7 +98,20 @@ def distill(
         >>> sorted(small.numbers)
         ['accuracy', 'agreement', 'flops', 'parameters', 'seconds']
     """
-    return _run("distill", teacher, model, source, terms, test_source, train, seed, out, device, progress)
+    with _as_it_was(teacher):
+        return _run(
+            "distill",
+            teacher=teacher,
+            model=model,
+            source=source,
+            terms=terms,
+            test_source=test_source,
+            train=train,
+            seed=seed,
+            out=out,
+            device=device,
+            progress=progress,
+        )
 
 
 def train(
@@ -115,11 +129,41 @@ def train(
 
     Arguments, errors and result are those of `distill`.
     """
-    return _run("train", None, model, source, "control", test_source, train, seed, out, device, progress)
+    return _run(
+        "train",
+        teacher=None,
+        model=model,
+        source=source,
+        terms="control",
+        test_source=test_source,
+        train=train,
+        seed=seed,
+        out=out,
+        device=device,
+        progress=progress,
+    )
+
+
+@contextmanager
+def _as_it_was(teacher: Any) -> Iterator[None]:
+    """A module that teaches is frozen for the time being; its owner gets it back as it was."""
+    if not isinstance(teacher, nn.Module):
+        yield
+        return
+    modes = [(m, m.training) for m in teacher.modules()]
+    learning = [(p, p.requires_grad) for p in teacher.parameters()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, wanted in learning:
+            parameter.requires_grad_(wanted)
 
 
 def _run(
     verb: str,
+    *,
     teacher: Any,
     model: Any,
     source: Any,
@@ -147,14 +191,18 @@ def _run(
         **({"teacher": _named(teacher)} if verb == "distill" else {}),
     }
     path = Path(out) if out is not None else Path("runs") / _run_name(model, terms, seed)
-    run = _folder(path, asked, verb)
-    with run.lock():
+    prepared = _folder(path, asked, verb) if is_main() else None
+    wait_for_all(device)
+    run = prepared or RunFolder.open(path)
+    with run.lock() if is_main() else nullcontext():
         folder = run.stage(STAGE)
         if folder.finished:
             result = folder.result()
-            student = load(folder.path / MODEL_FILE)
+            into = model if isinstance(model, nn.Module) else None
+            student = load(folder.path / MODEL_FILE, device=str(machine.device), into=into)
         else:
-            folder.begin(asked)
+            if is_main():
+                folder.begin(asked)
             fitted = fit_classifier(
                 student,
                 objective,
@@ -199,14 +247,14 @@ def _checked(what: str, kind: Any, value: Any) -> Any:
             f"{'.'.join([what, *(str(p) for p in problem['loc'])])}: {problem['msg']} (got {problem['input']!r})"
             for problem in error.errors()
         ]
-        raise ConfigError.of(f"limbeck.distill({what}=...)", problems) from error
+        raise ConfigError.of(f"the argument '{what}'", problems) from error
 
 
 def _data(source: Any, test_source: Any, validation: float, seed: int) -> Data:
     named = _as_spec(source)
     if named is not None and named.name in SOURCES:
         train: Source = build_source(named.name, split="train", **named.settings)
-        settings = {k: v for k, v in named.settings.items() if k not in ("per_class", "limit")}
+        settings = {k: v for k, v in named.settings.items() if k not in TRAIN_ONLY}
         test = (
             as_source(test_source)
             if test_source is not None
@@ -260,7 +308,7 @@ def _named(value: Any) -> Any:
 
 
 def _run_name(model: Any, terms: Any, seed: int) -> str:
-    spec = _as_spec(_named(model))
+    spec = None if isinstance(model, nn.Module) else _as_spec(model)
     name = (spec.name if spec is not None else type(model).__name__).replace("/", "-")
     method = terms if isinstance(terms, str) and terms in METHODS else "custom"
     return f"{name}-{method}-s{seed}"

@@ -29,8 +29,7 @@ def prototypes(teacher: Teacher, /, *, kappa: NonNegative = 1.0) -> Tensor:
     References:
         The prototype option of WKD-L [lv2024wasserstein].
     """
-    classes = teacher(_example(teacher)).shape[1]
-    _, layer = classifier_of(teacher.model, classes)
+    _, layer = classifier_of(teacher.model, teacher.classes)
     weight = layer.weight.detach().float().flatten(1)
     return relation_cost(cosine_distance(weight), kappa=kappa)
 
@@ -76,21 +75,17 @@ def file(teacher: Teacher, /, *, path: str) -> Tensor:
         cost: Tensor = load_file(Path(path))["cost"].float()
     except (OSError, KeyError, SafetensorError) as error:
         raise InputError(f"class cost: cannot read the tensor 'cost' from {path}: {error}") from error
-    classes = teacher(_example(teacher)).shape[1]
+    classes = teacher.classes
     if tuple(cost.shape) != (classes, classes):
         raise InputError(f"class cost: {path} holds shape {tuple(cost.shape)}, needed is ({classes}, {classes}).")
     return cost
 
 
-def _example(teacher: Teacher) -> Tensor:
-    return next(iter(teacher.images()))[0][:2]
-
-
 def _class_rows(teacher: Teacher, tap: str | None, rows: int) -> Tensor:
     """Features by class, shape (C, rows, d), as many rows for each class as the poorest class has."""
-    path = last_feature_map(teacher.model, _normalised(teacher, _example(teacher))) if tap is None else tap
+    path = last_feature_map(teacher.model, _normalised(teacher, teacher.example)) if tap is None else tap
     found: dict[int, list[Tensor]] = {}
-    classes = teacher(_example(teacher)).shape[1]
+    classes = teacher.classes
     with Taps(teacher.model, [path]) as taps, torch.no_grad():
         for images, labels in teacher.images():
             teacher.model(_normalised(teacher, images))

@@ -35,7 +35,7 @@ class Training(Config):
     steps: PositiveInt | None = None
     """Stop after this many optimizer steps; the schedule is that of the steps."""
     batch_size: PositiveInt = 64
-    """Images a step, over all processes together."""
+    """Images a batch, over all processes together."""
     optimizer: OptimizerSpec = Spec(name="sgd")
     """The optimizer with its learning rate."""
     schedule: ScheduleSpec = Spec(name="cosine")
@@ -45,7 +45,7 @@ class Training(Config):
     augment: tuple[AugmentSpec, ...] = ()
     """Augmentations of training images, in order."""
     accumulation: PositiveInt = 1
-    """Batches whose gradients are summed into one step."""
+    """Batches whose gradients are averaged into one step."""
     clip_norm: Positive | None = None
     """Largest norm of the gradient."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -107,14 +107,14 @@ class Term(Config):
     """Module paths to read; without them a loss on maps takes each network's last feature map, a loss on
     features the input of its classifier."""
     projector: ProjectorSpec | Literal["auto"] | None = "auto"
-    """Trainable map from student to teacher feature; auto adds one only where shapes differ or the loss's
-    method has one; null never."""
+    """Trainable map from student to teacher feature; auto takes a convolution for maps and an ensemble for
+    vectors, as the published methods do; null takes none."""
     cost: CostSpec | None = None
     """Ground cost between classes, for losses that take one."""
     decay: Decay | None = None
     """Schedule of the weight."""
-    name: str | None = None
-    """Name in the records; the loss's name unless given."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] | None = None
+    """Name in the records, of letters, digits, - and _; the loss's name unless given."""
 
 
 def _terms(value: Any) -> Any:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +18,8 @@ from limbeck.sources import AUGMENTS, Loader, Subset, build
 from limbeck.specs import Spec
 
 EVALUATION_BATCH = 256
-_TRAIN_ONLY = ("per_class", "limit")
+TRAIN_ONLY = ("per_class", "limit")
+"""Settings of a source that make the training split smaller and leave the test split whole."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def load_data(config: ClassifierStage, *, seed: int) -> Data:
     """
     spec, settings = config.source, config.source.settings
     test_spec = config.test_source or Spec(
-        name=spec.name, **{k: v for k, v in settings.items() if k not in _TRAIN_ONLY}
+        name=spec.name, **{k: v for k, v in settings.items() if k not in TRAIN_ONLY}
     )
     train = build(spec.name, split="train", **settings)
     test = build(test_spec.name, split="test", **test_spec.settings)
@@ -123,8 +122,3 @@ def evaluation_stream(source: Source, *, machine: Machine, whole: bool = False, 
         rank=0 if whole else machine.rank,
         world=1 if whole else machine.world,
     )
-
-
-def settings_of(specs: Sequence[Spec]) -> list[dict[str, Any]]:
-    """Specs as plain dictionaries."""
-    return [{"name": s.name, **s.settings} for s in specs]

@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from limbeck.classify.config import Term, Training
 from limbeck.classify.data import Data, evaluation_stream, training_stream
 from limbeck.classify.task import ClassifyTask
-from limbeck.classify.teachers import Teacher, check_classes
+from limbeck.classify.teachers import Teacher, check_classes, logits_of
 from limbeck.classify.terms import Pair, bind
 from limbeck.engine import FitResult, Machine, evaluate, fit
 from limbeck.engine._registry import OPTIMIZERS, SCHEDULES
 from limbeck.engine.evaluate import Evaluation, guesses
 from limbeck.errors import ModelError
-from limbeck.protocols import Records
+from limbeck.protocols import Records, Stream
 from limbeck.seeding import seed_everything
 from limbeck.sources.loader import normalise
+from limbeck.taps import evaluating
 
 
 @dataclass(frozen=True)
@@ -81,24 +82,26 @@ def fit_classifier(
     if teacher is not None:
         check_classes(teacher, data.class_names, example)
     seed_everything(seed, "projectors")  # each projector draws its own values from here on
-    bound = bind(terms, _pair(student, teacher, example, data))
+    bound = bind(terms, pair_of(student, teacher, data, machine))
     mean, std = data.train.mean, data.train.std
     task = ClassifyTask(student, bound, mean=mean, std=std, teacher=teacher)
     task.trainable.to(machine.device)
-    judge = partial(_judge, task, data, machine, training.workers)
+    judge = _Judge(task, data, machine, training.workers, reference)
     try:
         result = fit(
             task,
             training_stream(data.train, training, machine=machine, seed=seed),
             machine=machine,
             records=records,
-            evaluate=lambda: _scalars(*judge(reference)),
+            evaluate=judge.scalars,
             seed=seed,
             title=title,
             progress=progress,
             **_loop_settings(training),
         )
-        test, validation = judge(reference)
+        # The weights that are kept were judged a moment ago, unless an earlier epoch's came back.
+        fresh = training.keep == "last" and judge.latest is not None
+        test, validation = judge.latest if fresh and judge.latest is not None else judge()
     finally:
         task.close()
     student.limbeck_data = data.config  # type: ignore[assignment]  # what it was trained on travels with it
@@ -139,23 +142,15 @@ def _loop_settings(training: Training) -> dict[str, Any]:
     }
 
 
-def _pair(student: nn.Module, teacher: Teacher | None, example: Tensor, data: Data) -> Pair:
-    def for_teacher() -> Tensor:
-        return normalise(example, teacher.data.mean, teacher.data.std) if teacher is not None else example
-
-    return Pair(
-        student,
-        teacher,
-        student_images=normalise(example, data.train.mean, data.train.std),
-        teacher_images=for_teacher(),
-        classes=len(data.class_names),
-    )
+def pair_of(student: nn.Module, teacher: Teacher | None, data: Data, machine: Machine) -> Pair:
+    """Student and teacher with one example batch, each in its own normalisation."""
+    example = data.example(machine.device)
+    seen = normalise(example, teacher.data.mean, teacher.data.std) if teacher is not None else example
+    own = normalise(example, data.train.mean, data.train.std)
+    return Pair(student, teacher, student_images=own, teacher_images=seen, classes=len(data.class_names))
 
 
 def _check_student(student: nn.Module, example: Tensor, data: Data) -> None:
-    from limbeck.classify.teachers import logits_of
-    from limbeck.taps import evaluating
-
     try:
         with evaluating(student), torch.no_grad():
             classes = logits_of(student(example)).shape[1]
@@ -171,32 +166,47 @@ def _check_student(student: nn.Module, example: Tensor, data: Data) -> None:
         )
 
 
-def _judge(
-    task: ClassifyTask, data: Data, machine: Machine, workers: int, reference: Tensor | None
-) -> tuple[Evaluation, Evaluation | None]:
-    classes = len(data.class_names)
+class _Judge:
+    """Evaluates the student as it stands; the streams are made once."""
 
-    def on(source: Any, reference: Tensor | None) -> Evaluation:
-        stream = evaluation_stream(source, machine=machine, workers=workers)
-        found = evaluate(
-            task.root.predict,
-            stream,
-            machine=machine,
-            classes=classes,
-            modules=(task.root,),
-            reference=reference,
+    def __init__(
+        self, task: ClassifyTask, data: Data, machine: Machine, workers: int, reference: Tensor | None
+    ) -> None:
+        self._task, self._machine, self._reference = task, machine, reference
+        self._classes = len(data.class_names)
+        self._test = evaluation_stream(data.test, machine=machine, workers=workers)
+        self._validation = (
+            evaluation_stream(data.validation, machine=machine, workers=workers)
+            if data.validation is not None
+            else None
         )
-        task.root.taps.clear()
+        self.latest: tuple[Evaluation, Evaluation | None] | None = None
+
+    def __call__(self) -> tuple[Evaluation, Evaluation | None]:
+        """On the test split, and on the held-out share if there is one."""
+        test = self._on(self._test, self._reference)
+        self.latest = test, self._on(self._validation, None) if self._validation is not None else None
+        return self.latest
+
+    def scalars(self) -> Mapping[str, float]:
+        """The same as numbers for the records."""
+        test, validation = self()
+        found = {"test/accuracy": test.accuracy, "test/loss": test.loss}
+        if test.agreement is not None:
+            found["test/agreement"] = test.agreement
+        if validation is not None:
+            found |= {"validation/accuracy": validation.accuracy, "validation/loss": validation.loss}
         return found
 
-    test = on(data.test, reference)
-    return test, on(data.validation, None) if data.validation is not None else None
-
-
-def _scalars(test: Evaluation, validation: Evaluation | None) -> Mapping[str, float]:
-    found = {"test/accuracy": test.accuracy, "test/loss": test.loss}
-    if test.agreement is not None:
-        found["test/agreement"] = test.agreement
-    if validation is not None:
-        found |= {"validation/accuracy": validation.accuracy, "validation/loss": validation.loss}
-    return found
+    def _on(self, stream: Stream, reference: Tensor | None) -> Evaluation:
+        root = self._task.root
+        found = evaluate(
+            root.predict,
+            stream,
+            machine=self._machine,
+            classes=self._classes,
+            modules=(root,),
+            reference=reference,
+        )
+        root.taps.clear()
+        return found

@@ -16,16 +16,16 @@ from torch import nn
 from limbeck.classify.compare import CONTROL_TERMS
 from limbeck.classify.config import ClassifierStage, CompareStage, DistillStage, Term, TrainStage
 from limbeck.classify.data import Data, load_data, training_stream
+from limbeck.classify.fitting import pair_of
 from limbeck.classify.stages import as_teacher, build_student, find_teacher, stage_seed, train_terms
 from limbeck.classify.task import ClassifyTask
 from limbeck.classify.teachers import Teacher
-from limbeck.classify.terms import Pair, bind
+from limbeck.classify.terms import bind
 from limbeck.engine import Machine
 from limbeck.engine._registry import OPTIMIZERS
 from limbeck.engine.fit import settle_frozen
 from limbeck.measures import flops, parameters
 from limbeck.protocols import StageContext
-from limbeck.sources.loader import normalise
 from limbeck.specs import StageConfig
 
 TIMED_STEPS = 5
@@ -84,11 +84,11 @@ def _plan(
     training, data, machine = config.train, parts.data, parts.machine
     example = torch.zeros(1, *data.train.image_shape, device=machine.device)
     timed = [_timed(config, parts, terms) for terms in objectives]
-    batches = math.ceil(len(data.train) / training.batch_size)
+    batches = len(training_stream(data.train, training, machine=machine, seed=0))
     steps = training.steps or training.epochs * math.ceil(batches / training.accumulation)
     forward = flops(parts.student, example)
     teaching = flops(parts.teacher.model, example) if parts.teacher is not None else 0
-    per_image = _BACKWARD * forward + (teaching if len(objectives) > 1 or parts.teacher is not None else 0)
+    per_image = _BACKWARD * forward + teaching
     return {
         "parameters": parameters(parts.student),
         "trainable_parameters": max(t.trainable for t in timed),
@@ -112,14 +112,7 @@ class _Timed:
 
 def _timed(config: ClassifierStage, parts: _Parts, terms: Sequence[Term]) -> _Timed:
     data, machine, training = parts.data, parts.machine, config.train
-    example = data.example(machine.device)
-    teacher_images = (
-        normalise(example, parts.teacher.data.mean, parts.teacher.data.std)
-        if parts.teacher is not None
-        else example
-    )
-    student_images = normalise(example, data.train.mean, data.train.std)
-    pair = Pair(parts.student, parts.teacher, student_images, teacher_images, len(data.class_names))
+    pair = pair_of(parts.student, parts.teacher, data, machine)
     task = ClassifyTask(
         parts.student, bind(terms, pair), mean=data.train.mean, std=data.train.std, teacher=parts.teacher
     )

@@ -143,7 +143,7 @@ def as_teacher(model: nn.Module, data: Data, machine: Machine) -> Teacher:
         batches: Iterable[dict[str, Tensor]] = evaluation_stream(data.train, machine=machine, whole=True).epoch(1)
         return ((batch["images"], batch["labels"]) for batch in batches)
 
-    return Teacher(model, facts, images)
+    return Teacher(model, facts, data.example(machine.device), images)
 
 
 def components_of(config: ClassifierStage, terms: Iterable[Term]) -> list[str]:

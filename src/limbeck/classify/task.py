@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -120,9 +121,10 @@ class ClassifyTask:
     def start_epoch(self, epoch: int, epochs: float) -> None:
         """Set the weights of terms that decay; constant within an epoch, zero at the last one."""
         for term in self.terms:
-            if term.decay_start is not None:
-                start = round(term.decay_start * epochs)
-                self._factors[term.name] = cosine_decay(epoch, start=start, total=max(round(epochs), 1))
+            total = math.ceil(epochs)
+            if term.decay_start is not None and total > 1:  # within a single epoch there is nothing to decay
+                start = round(term.decay_start * total)
+                self._factors[term.name] = cosine_decay(epoch, start=start, total=total)
 
     def step(self, batch: Batch) -> StepOutput:
         """Forward passes of student and teacher, and the weighted terms."""
@@ -134,7 +136,7 @@ class ClassifyTask:
             value = term.loss(*(self._input(name, term, common, outputs) for name in term.inputs))
             terms[term.name] = term.weight * self._factors[term.name] * value.mean()
         loss = torch.stack(tuple(terms.values())).sum()
-        return StepOutput(loss, {name: value.detach() for name, value in terms.items()}, outputs[""].detach())
+        return StepOutput(loss, {name: value.detach() for name, value in terms.items()})
 
     def close(self) -> None:
         """Take the hooks off both networks."""

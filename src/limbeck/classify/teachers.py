@@ -20,12 +20,19 @@ class Teacher:
     Attributes:
         model: in eval mode, without gradients.
         data: its normalisation, input shape and class names.
+        example: two images in [0, 1], to probe it with.
         images: gives un-augmented training batches of images in [0, 1] with labels, for statistics.
     """
 
     model: nn.Module
     data: DataConfig
+    example: Tensor
     images: Callable[[], Iterable[tuple[Tensor, Tensor]]]
+
+    @property
+    def classes(self) -> int:
+        """How many classes it tells apart."""
+        return self(self.example).shape[1]
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits for images in [0, 1], without gradient."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -51,7 +52,7 @@ def bind(terms: Sequence[Term], pair: Pair) -> list[BoundTerm]:
         ShapeError: a projector that cannot bridge the two shapes.
         ConfigError: a setting that makes no sense for the loss.
     """
-    names = unique_names([term.name or term.loss.name for term in terms])
+    names = unique_names([term.name or re.sub(r"\W+", "-", term.loss.name) for term in terms])
     return [_bind(name, term, pair) for name, term in zip(names, terms, strict=True)]
 
 

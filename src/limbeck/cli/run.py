@@ -46,10 +46,11 @@ def run(
 
 def execute(checked: Recipe, out: Path | None, *, fresh: list[str], device: str | None, quiet: bool) -> RunFolder:
     """Run a checked recipe, write its report and say what came of it."""
+    from limbeck.engine.processes import is_main
     from limbeck.recipes.runner import default_folder, run_recipe
 
     folder = out if out is not None else default_folder(checked)
-    if not quiet:
+    if not quiet and is_main():
         note(f"{checked.title}: {', '.join(checked.stages)} -> {folder}")
     finished = run_recipe(
         checked,
@@ -59,9 +60,10 @@ def execute(checked: Recipe, out: Path | None, *, fresh: list[str], device: str 
         device=device,
         progress=not quiet and sys.stderr.isatty(),
     )
-    page = _report(finished)
-    if not quiet:
-        tell(finished, page)
+    if is_main():
+        page = _report(finished)
+        if not quiet:
+            tell(finished, page)
     return finished
 
 

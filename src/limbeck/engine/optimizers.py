@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
 
 from limbeck.bounds import Fraction, NonNegative, Positive
 
@@ -53,19 +52,3 @@ def adamw(
         eps: added to the denominator.
     """
     return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, betas=(beta1, beta2), eps=eps)
-
-
-def decay_groups(module: nn.Module, *, decay_all: bool = True) -> list[dict[str, Any]]:
-    """Parameter groups of a module: everything, or matrices with and vectors without weight decay.
-
-    Args:
-        module: the trainable root.
-        decay_all: as the CIFAR literature does; False frees biases and norms from decay, as transformers want.
-    """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    if decay_all:
-        return [{"params": parameters}]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1]},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]

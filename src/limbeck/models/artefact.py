@@ -122,6 +122,7 @@ def find(path: Path) -> Path:
     if (path / FILE_NAME).is_file():
         return path / FILE_NAME
     found = sorted({*path.glob(f"*/{FILE_NAME}"), *path.glob(f"*/trials/*/{FILE_NAME}")})
+    found = [file for file in found if ".old-" not in file.relative_to(path).as_posix()]  # kept aside by --fresh
     if len(found) == 1:
         return found[0]
     if not found:

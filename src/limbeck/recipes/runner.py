@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from limbeck.engine.processes import is_main, wait_for_all
 from limbeck.errors import ConfigError, Interrupted, RunFolderError, UnknownNameError, did_you_mean
 from limbeck.protocols import StageContext
 from limbeck.recipes.kinds import STAGES, StageKind, load_attribute
@@ -53,13 +54,19 @@ def run_recipe(
         known = ", ".join(recipe.stages)
         hint = did_you_mean(unknown[0], recipe.stages)
         raise UnknownNameError(f"--fresh {unknown[0]}: the recipe has no such stage.{hint} Stages: {known}.")
+    if not is_main():  # the main process prepares the folder; the others only take part in the training
+        wait_for_all(device)
+        run = RunFolder.open(out)
+        _run_stages(recipe, run, kinds, device, progress=False)
+        return run
     run = _open(recipe, out, command)
     with run.lock():
-        _begin_again(recipe, run, fresh)
-        _refuse_changes(recipe, run)
+        again = _to_begin_again(recipe, fresh)
+        _refuse_changes(recipe, run, but=again)
+        _begin_again(run, again)
         run.amend(recipe_text=recipe.text, resolved=recipe.resolved)
-        for name in recipe.stages:
-            _run_stage(recipe, name, run, kinds[recipe.kinds[name]], device, progress)
+        wait_for_all(device)
+        _run_stages(recipe, run, kinds, device, progress)
     return run
 
 
@@ -71,19 +78,25 @@ def _open(recipe: Recipe, out: Path, command: Sequence[str]) -> RunFolder:
     )
 
 
-def _begin_again(recipe: Recipe, run: RunFolder, fresh: Sequence[str]) -> None:
+def _to_begin_again(recipe: Recipe, fresh: Sequence[str]) -> list[str]:
+    """The stages that were asked for, and every stage that builds on them."""
     wanted = set(fresh)
     for name in recipe.stages:
-        if wanted & {name, *recipe.references.get(name, ())}:
+        if wanted & set(recipe.references.get(name, ())):
             wanted.add(name)
-            aside = run.stage(name).reset()
-            if aside is not None:
-                run.event("reset", stage=name, moved_to=aside.name)
+    return [name for name in recipe.stages if name in wanted]
 
 
-def _refuse_changes(recipe: Recipe, run: RunFolder) -> None:
+def _begin_again(run: RunFolder, stages: Sequence[str]) -> None:
+    for name in stages:
+        aside = run.stage(name).reset()
+        if aside is not None:
+            run.event("reset", stage=name, moved_to=aside.name)
+
+
+def _refuse_changes(recipe: Recipe, run: RunFolder, *, but: Sequence[str]) -> None:
     problems = []
-    for name in recipe.stages:
+    for name in (n for n in recipe.stages if n not in but):
         changes = run.stage(name).compare(recipe.stage_config(name))
         problems += [f"{name}.{change}" for change in changes]
     if problems:
@@ -96,27 +109,42 @@ def _refuse_changes(recipe: Recipe, run: RunFolder) -> None:
         )
 
 
-def _run_stage(
-    recipe: Recipe, name: str, run: RunFolder, kind: StageKind, device: str | None, progress: bool
+def _run_stages(
+    recipe: Recipe, run: RunFolder, kinds: Mapping[str, StageKind], device: str | None, progress: bool
 ) -> None:
-    folder = run.stage(name)
-    if folder.finished:
-        run.event("skipped", stage=name)
-        return
-    run.event("resumed" if folder.begun else "started", stage=name)
-    folder.begin(recipe.stage_config(name))
+    for name in recipe.stages:
+        folder = run.stage(name)
+        if folder.finished:
+            _note(run, "skipped", name)
+        else:
+            _run_stage(recipe, folder, run, kinds[recipe.kinds[name]], device, progress)
+        wait_for_all(device)
+
+
+def _run_stage(
+    recipe: Recipe, folder: StageFolder, run: RunFolder, kind: StageKind, device: str | None, progress: bool
+) -> None:
+    name = folder.name
+    _note(run, "resumed" if folder.begun else "started", name)
+    if is_main():
+        folder.begin(recipe.stage_config(name))
     inputs = {value: _artefact(value, recipe, run) for value in recipe.references.get(name, ())}
     context = StageContext(seed=recipe.seed, inputs=inputs, device=device, progress=progress)
     try:
         load_attribute(kind.run)(recipe.stages[name], folder, context)
         _require_result(folder)
     except (Interrupted, KeyboardInterrupt) as error:
-        run.event("interrupted", stage=name, reason=str(error))
+        _note(run, "interrupted", name, reason=str(error))
         raise
     except Exception as error:
-        run.event("failed", stage=name, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
+        _note(run, "failed", name, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
         raise
-    run.event("finished", stage=name)
+    _note(run, "finished", name)
+
+
+def _note(run: RunFolder, kind: str, stage: str, **more: str) -> None:
+    if is_main():
+        run.event(kind, stage=stage, **more)
 
 
 def _artefact(value: str, recipe: Recipe, run: RunFolder) -> Path:
