@@ -33,8 +33,8 @@ stages:
 
 
 def launch(processes: int, *command: str, cwd: Path) -> None:
-    start = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--master_port=0", "--rdzv-backend=c10d"]
-    start += ["--rdzv-endpoint=localhost:0"]
+    start = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
+    start += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
     done = subprocess.run(
         [sys.executable, *start, *command],
         cwd=cwd,

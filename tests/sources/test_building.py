@@ -111,8 +111,8 @@ def test_recipes_check_sources_and_augmentations():
     source, augment = (TypeAdapter(Annotated[Spec, spec_of(kind)]) for kind in (SOURCES, AUGMENTS))
     spec = source.validate_python({"name": "parquet", "root": "x", "per_class": 100, "channels": 1})
     assert {"root": "x", "per_class": 100, "channels": 1}.items() <= spec.settings.items()
-    assert source.validate_python({"name": "torchvision/cifar10", "root": "x"}).settings == {"root": "x"}
-    assert augment.validate_python("flip").settings == {}
+    assert source.validate_python({"name": "torchvision/cifar10", "root": "x"}).settings["root"] == "x"
+    assert augment.validate_python("flip").settings == {"probability": 0.5}
     for bad in ({"name": "digits", "per_class": 0}, {"name": "digits", "perclass": 3}, {"name": "parquet"}):
         with pytest.raises(ValidationError):
             source.validate_python(bad)
