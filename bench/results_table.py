@@ -48,7 +48,8 @@ def markdown(run: RunFolder, stage: str) -> str:
             f"- commit: {found['limbeck'].get('commit')}; Limbeck {found['limbeck']['version']}, "
             f"torch {found['packages']['torch']}, Python {found['python']}",
             f"- hardware: {json.dumps(hardware)}",
-            f"- seeds: {config['seeds']}; student {config['model']['name']}; source {json.dumps(config['source'])}",
+            f"- seeds: {config['seeds']}; student {config['model']['name']}",
+            f"- source: `{json.dumps(config['source'])}`",
             f"- training: `{train}`",
             "",
             "## Single seeds",
