@@ -129,8 +129,11 @@ class ClassifyTask:
     def step(self, batch: Batch) -> StepOutput:
         """Forward passes of student and teacher, and the weighted terms."""
         images = batch["images"]
+        # The teacher first: what it needed is free again before the student's activations take their place. The
+        # other way round the C allocator gives the memory back and fetches it anew, a fifth of a step on a CPU.
+        taught = self._teach(images)
         outputs = self.trainable(images)
-        common = {"student": outputs[""], "labels": batch["labels"], **self._teach(images)}
+        common = {"student": outputs[""], "labels": batch["labels"], **taught}
         terms: dict[str, Tensor] = {}
         for term in self.terms:
             value = term.loss(*(self._input(name, term, common, outputs) for name in term.inputs))
