@@ -59,9 +59,9 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 def main() -> None:
     """Run a verb. Exit code 0: done; 1: the work failed; 2: the input is wrong; 75: stopped, run it again."""
     signal.signal(signal.SIGTERM, _stop)
-    # Torch's threads otherwise spin while they wait for each other: on a machine that does anything else besides,
-    # a step of a small network then takes ten times as long. It has to be said before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Torch's threads otherwise spin for long while they wait for each other: on a machine that does anything else
+    # besides, a step of a small network then takes ten times as long. It has to be said before torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app(standalone_mode=False)
     except typer.Exit as leave:
