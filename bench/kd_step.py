@@ -101,7 +101,11 @@ def limbeck(steps: int, folder: Path) -> float:
         BoundTerm("kd", kd, ("student", "teacher"), weight=0.9),
     ]
     task = ClassifyTask(
-        student, terms, mean=MEAN, std=STD, teacher=Teacher(teacher, facts, torch.zeros(2, 3, 32, 32), lambda: ())
+        student,
+        terms,
+        mean=MEAN,
+        std=STD,
+        teachers={"teacher": Teacher(teacher, facts, torch.zeros(2, 3, 32, 32), lambda: ())},
     )
     machine = Machine(device="cpu")
     stream = MemoryStream(steps)

@@ -47,6 +47,12 @@ def recipe_schema() -> dict[str, Any]:
                 "propertyNames": {"pattern": STAGE_NAME},
                 "additionalProperties": stage,
             },
+            "variants": {
+                "type": "object",
+                "description": "Values laid over the stages by --variant NAME, by name.",
+                "propertyNames": {"pattern": STAGE_NAME},
+                "additionalProperties": {"type": "object", "additionalProperties": {"type": "object"}},
+            },
             "smoke": {
                 "type": "object",
                 "description": "Values laid over the stages by --smoke: two steps, to see the recipe run.",

@@ -117,6 +117,7 @@ class StageContext:
         seed: the run's seed.
         inputs: name of an earlier stage or path, as written in the recipe -> folder or file of the artefact.
         device: a torch device string, or None to take what Accelerate finds.
+        smoke: the run only tries out whether everything fits together, so nothing is to be expected of a teacher.
         progress: shows progress on a terminal; False in pipelines and tests.
     """
 
@@ -124,3 +125,4 @@ class StageContext:
     inputs: Mapping[str, Path]
     device: str | None = None
     progress: bool = False
+    smoke: bool = False

@@ -162,7 +162,18 @@ def _defaults(component: Component) -> dict[str, Any]:
     }
 
 
-SUPPLIED = frozenset({"num_classes", "in_channels", "student_shape", "teacher_shape", "split"})
+SUPPLIED = frozenset(
+    {
+        "num_classes",
+        "in_channels",
+        "student_shape",
+        "teacher_shape",
+        "student_shapes",
+        "teacher_shapes",
+        "class_of",
+        "split",
+    }
+)
 """Settings that a stage fills in from the data or from another model, so a recipe need not give them."""
 
 

@@ -210,6 +210,71 @@ def last_feature_map(model: nn.Module, example: Tensor) -> str:
     )
 
 
+def stage_maps(model: nn.Module, example: Tensor) -> list[str]:
+    """Path of the last module that puts out a map of each size, the largest size first.
+
+    In a convolutional network these are the outputs of its stages, whatever the stages are called.
+
+    Args:
+        model: any module.
+        example: a batch of inputs.
+    """
+    last: dict[int, str] = {}
+    for point in tap_points(model, example):
+        if len(point.shape) == 4 and point.shape[2] * point.shape[3] > 1 and point.path:
+            last[point.shape[2] * point.shape[3]] = point.path
+    return [last[size] for size in sorted(last, reverse=True)]
+
+
+def preactivations(model: nn.Module, example: Tensor) -> list[str]:
+    """What the last ReLU of each map size is given, as `:input` paths, the largest size first.
+
+    Those ReLUs are told not to work in place, which would overwrite what is read and changes nothing else.
+
+    Args:
+        model: any module.
+        example: a batch of inputs.
+    """
+    last: dict[int, str] = {}
+    for point in tap_points(model, example):
+        if "ReLU" in point.kind and len(point.shape) == 4 and point.shape[2] * point.shape[3] > 1:
+            last[point.shape[2] * point.shape[3]] = point.path
+    for path in last.values():
+        module = model.get_submodule(path)
+        if getattr(module, "inplace", False):
+            module.inplace = False  # type: ignore[assignment]
+    return [f"{last[size]}:input" for size in sorted(last, reverse=True)]
+
+
+def norm_before(model: nn.Module, example: Tensor, path: str) -> nn.Module:
+    """The last batch norm on the main path that ran before a tapped module and has the channels of its map.
+
+    Args:
+        model: any module.
+        example: a batch of inputs.
+        path: a tap path of a map, `:input` or not.
+
+    Raises:
+        TapError: there is none, as in networks with other norms.
+    """
+    target, channels = path.partition(":")[0], probe(model, example, [path])[path].shape[1]
+    latest: nn.Module | None = None
+    found: nn.Module | None = None
+    for point in tap_points(model, example):
+        if point.path == target:
+            found = latest  # a ReLU that runs several times is read the last time
+        module = model.get_submodule(point.path)
+        side_path = any(word in point.path for word in ("downsample", "shortcut"))
+        if isinstance(module, nn.BatchNorm2d) and module.num_features == channels and not side_path:
+            latest = module
+    if found is not None:
+        return found
+    raise TapError(
+        f"taps: no batch norm of {channels} channels runs before '{path}' in {type(model).__name__}, and the loss "
+        "takes its margin from there. Use a teacher with batch norm, or another loss."
+    )
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode inside the block; afterwards every module is in the mode it was in before."""

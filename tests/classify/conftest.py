@@ -58,4 +58,11 @@ def pair(tiny, teacher, digits):
 
     torch.manual_seed(2)
     images = digits.example(torch.device("cpu"), images=8)
-    return Pair(tiny(), teacher, images, images, 10)
+    return Pair(
+        tiny(),
+        {"teacher": teacher},
+        student_images=images,
+        teacher_images={"teacher": images},
+        classes=10,
+        class_of=lambda: digits.train.labels,
+    )

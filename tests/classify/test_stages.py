@@ -36,7 +36,7 @@ def distill(path, teacher, terms, **train):
         {"source": DIGITS, "model": "resnet8", "teacher": "teacher", "terms": terms, "train": {**BUDGET, **train}}
     )
     folder.begin(config.model_dump(mode="json"))
-    run_distill(config, folder, StageContext(seed=1, inputs={"teacher": teacher.path}, device="cpu"))
+    run_distill(config, folder, StageContext(seed=1, inputs={"teacher": teacher.path}, device="cpu", smoke=True))
     return folder
 
 
@@ -44,7 +44,12 @@ def test_a_trained_classifier_leaves_everything_a_reader_needs(teacher):
     result = teacher.result()
     assert result["kind"] == "classifier"
     assert set(result["numbers"]) == {"accuracy", "parameters", "flops", "seconds"}
-    assert result["components"] == ["loss:cross_entropy", "model:resnet8", "source:digits"]
+    assert result["components"] == [
+        "augmentation:translate",
+        "loss:cross_entropy",
+        "model:resnet8",
+        "source:digits",
+    ]
     model = load(teacher.path)
     assert model.limbeck_data.class_names == tuple("0123456789")
     assert read_card(teacher.path)["spec"]["name"] == "resnet8"
@@ -63,7 +68,7 @@ def test_every_method_trains_and_its_product_stands_alone(method, teacher, tmp_p
     names = load(folder.path).state_dict()
     assert not any("projector" in n or "teacher" in n for n in names)
     logged = {key for line in folder.read_scalars() for key in line if key.startswith("loss/")}
-    assert len(logged) == len(METHODS[method])
+    assert len(logged) >= len(METHODS[method]["terms"])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -110,7 +115,7 @@ def test_a_comparison_has_its_control_and_an_equal_budget(teacher, tmp_path):
         }
     )
     folder = StageFolder(tmp_path / "students", "students")
-    context = StageContext(seed=0, inputs={"teacher": teacher.path}, device="cpu")
+    context = StageContext(seed=0, inputs={"teacher": teacher.path}, device="cpu", smoke=True)
     run_compare(config, folder, context)
     rows = folder.tables()["comparison"]["rows"]
     assert [row["method"] for row in rows] == ["teacher", "control", "kd", "pefd"]
@@ -138,7 +143,7 @@ def test_teacher_and_data_that_do_not_belong_together_are_refused(teacher, tmp_p
             "train": BUDGET,
         }
     )
-    context = StageContext(seed=0, inputs={"teacher": teacher.path}, device="cpu")
+    context = StageContext(seed=0, inputs={"teacher": teacher.path}, device="cpu", smoke=True)
     with pytest.raises(ModelError, match="the model puts out 7 classes, the data has 10"):
         run_distill(config, StageFolder(tmp_path / "s", "s"), context)
 
@@ -157,7 +162,7 @@ def test_plans_say_what_a_recipe_will_cost(teacher):
     assert planned["trainable_parameters"] > planned["parameters"]
     both = CompareStage.model_validate(
         {
-            **student.model_dump(mode="json", exclude={"kind", "terms", "seed"}),
+            **student.model_dump(mode="json", exclude={"kind", "terms", "views", "head", "seed"}),
             "methods": {"kd": "kd"},
             "seeds": [0, 1, 2],
         }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
 from limbeck.classify.config import Term, Terms
 from limbeck.classify.methods import METHODS
-from limbeck.classify.terms import Pair, bind
+from limbeck.classify.terms import bind
 from limbeck.errors import ConfigError, ShapeError, TapError
 
 
@@ -18,15 +20,17 @@ def terms(value):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_published_method_binds_to_a_pair_it_never_saw(pair, method):
+    if "head" in METHODS[method]:
+        pytest.skip("its taps are those of the head, which test_simkd.py builds")
     bound = bind(terms(method), pair)
-    assert len(bound) == len(METHODS[method])
+    assert len(bound) == len(METHODS[method]["terms"])  # there is a single stage in so tiny a net
     for term in bound:
         assert "cost" not in term.inputs or term.constants["cost"].shape == (10, 10)
         if term.name in ("hint", "wkd_feature"):
-            assert (term.student_tap, term.teacher_tap) == ("relu", "relu")
+            assert (term.student_taps, term.teacher_taps) == (("relu",), ("relu",))
             assert term.projector is not None
         if term.name == "direction_alignment":
-            assert (term.student_tap, term.teacher_tap) == ("fc:input", "fc:input")
+            assert (term.student_taps, term.teacher_taps) == (("fc:input",), ("fc:input",))
             assert term.projector is not None
 
 
@@ -37,7 +41,7 @@ def test_projectors_are_sized_by_the_probe(pair):
 
 def test_logit_losses_can_read_taps_too(pair):
     (term,) = bind(terms([{"loss": "kd", "taps": {"student": "fc", "teacher": "fc"}}]), pair)
-    assert (term.student_tap, term.teacher_tap, term.projector) == ("fc", "fc", None)
+    assert (term.student_taps, term.teacher_taps, term.projector) == (("fc",), ("fc",), None)
 
 
 def test_two_terms_of_one_loss_get_two_names(pair):
@@ -79,7 +83,7 @@ def test_what_makes_no_sense_is_refused_before_training(pair, term, error, messa
 
 
 def test_features_without_a_teacher_are_refused(pair):
-    alone = Pair(pair.student, None, pair.student_images, pair.teacher_images, 10)
+    alone = replace(pair, teachers={}, teacher_images={})
     with pytest.raises(ConfigError, match="there is none"):
         bind(terms("wkd_f"), alone)
 

@@ -23,6 +23,7 @@ stages:
     source: {name: digits, per_class: 4}
     model: {name: resnet8}
     terms: kd
+    weak_teacher: true
     train: {steps: 2, batch_size: 20}
 smoke:
   teacher: {train: {steps: 1}}

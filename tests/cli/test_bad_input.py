@@ -26,7 +26,9 @@ MORE = """\
     source: {source}
     model: {model}
     terms: {terms}
-    train: {{steps: 2, batch_size: 20}}
+    weak_teacher: {weak_teacher}
+    train: {{steps: 2, batch_size: 20{train}}}
+    {rest}
 smoke:"""
 
 
@@ -50,6 +52,9 @@ class World:
                 "source": "{name: digits, per_class: 4}",
                 "model": "resnet8",
                 "terms": "kd",
+                "weak_teacher": "true",
+                "train": "",
+                "rest": "",
             }
             text = text.replace("smoke:", MORE.format(**(values | more)), 1)
         return self.write("my.yaml", text)
@@ -320,7 +325,96 @@ def unlabelled(_: World) -> None:
     )
 
 
+def reordered_teacher(world: World) -> None:
+    """The teacher as if its classes had been listed the other way round."""
+    from dataclasses import replace
+
+    from limbeck.models import load, save
+
+    model = load(world.path / "run/teacher")
+    data = replace(model.limbeck_data, class_names=tuple(reversed(model.limbeck_data.class_names)))
+    save(model, world.path / "broken.safetensors", spec=model.limbeck_spec, data=data)
+
+
+def plain_convnet(world: World) -> None:
+    """A teacher without batch norm."""
+    from limbeck.models import build, load, save
+
+    model = build("convnet3", num_classes=10, in_channels=1, image_size=8, width=4)
+    save(
+        model,
+        world.path / "broken.safetensors",
+        spec=model.limbeck_spec,
+        data=load(world.path / "run/teacher").limbeck_data,
+    )
+
+
+STORE = """\
+stages:
+  outputs:
+    kind: classify.store_teacher
+    teacher: run/teacher
+    source: {name: digits, per_class: 4}
+    batch_size: 20
+"""
+
+
+def stored_outputs(world: World) -> None:
+    world.write("store.yaml", STORE)
+    assert limbeck("run", "store.yaml", "--out", "store", "--device", "cpu").code == 0
+
+
+def damaged_store(world: World) -> None:
+    stored_outputs(world)
+    shard = next((world.path / "store/outputs").rglob("*.safetensors"))
+    content = bytearray(shard.read_bytes())
+    content[-7] ^= 1
+    shard.write_bytes(content)
+
+
+def without(package: str) -> Callable[[World], None]:
+    """As if an optional package were not installed."""
+    return lambda world: world.monkeypatch.setitem(sys.modules, package, None)
+
+
+NET = """\
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    "A network with a part that never runs."
+
+    def __init__(self, *, num_classes: int, in_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 4, 3, padding=1)
+        self.spare = nn.Conv2d(4, 4, 1)
+        self.fc = nn.Linear(4, num_classes)
+
+    def forward(self, images):
+        maps = self.conv(images{damage})
+        return self.fc(maps.mean((2, 3)))
+"""
+
+
+def with_model(name: str, more: dict[str, str], *says: str, damage: str = "", code: int = 2) -> Case:
+    """One more stage, whose student is a plugin's."""
+
+    def act(world: World) -> Done:
+        world.write("mine.py", NET.replace("{damage}", damage))
+        world.monkeypatch.syspath_prepend(str(world.path))
+        world.monkeypatch.delitem(sys.modules, "mine", raising=False)
+        world.recipe(more={"model": "{name: 'mine:Net'}", **more})
+        return world.run("--plugin", "mine")
+
+    return Case(name, act, says, code=code, late=True)
+
+
+def term(text: str) -> dict[str, str]:
+    return {"terms": f"[{{{text}}}]"}
+
+
 BROKEN = {"teacher": "broken.safetensors"}
+TWO = {"teacher": "{first: run/teacher, second: run/teacher}"}
 
 CASES = [
     # the recipe's text
@@ -454,6 +548,44 @@ CASES = [
     added("flipped bit", BROKEN, "broken.safetensors", "damaged", "checksum", prepare=flipped_bit),
     added("pickle", BROKEN, "broken.safetensors", "pickle", "weights_only", prepare=pickled_model),
     added("newer model", BROKEN, "broken.safetensors", "99", "newer Limbeck", prepare=newer_model),
+    # teachers, terms and weights
+    added("teacher that guesses", {"weak_teacher": "false"}, "which is what guessing gives", "weak_teacher: true"),
+    added("classes in another order", BROKEN, "class 0 is '9' for the teacher and '0' in the data", "same order",
+        prepare=reordered_teacher),
+    added("features of two teachers", TWO | term("loss: hint"), "first, second", "say which: teacher: first"),
+    added("term of no teacher", TWO | term("loss: kd, teacher: frist"), "Did you mean 'first'?"),
+    added("projector that cannot bridge", term(
+        "loss: hint, taps: {student: layer1, teacher: layer3}, projector: {name: linear}"),
+        "projector linear", "of equal height and width"),
+    added("projector of other shapes", term("loss: hint, taps: {student: layer1, teacher: fc}, projector: conv"),
+        "projector conv", "needs feature maps"),
+    added("taps that do not pair", term("loss: at, taps: {student: [layer1, layer2], teacher: layer1}"),
+        "2 taps of the student and 1 of the teacher"),
+    added("too few weights", term("loss: at, weight: [1, 2], taps: '@stages'"), "2 weights for 3 pairs of taps"),
+    added("standardised features", term("loss: hint, logits: standardised"), "takes no logits"),
+    added("margin without batch norm", BROKEN | term("loss: ofd, taps: '@stages'"), "no batch norm of 4 channels",
+        prepare=plain_convnet),
+    added("nothing to freeze", {"train": ", freeze: [layr1]"}, "freeze: no module 'layr1'", "Did you mean 'layer1'?"),
+    added("rate of nothing", {"train": ", lr_factors: {head: 10}"}, "lr_factors: 'head'", "fc"),
+    added("weights of another network", {"model": "resnet14", "rest": "start_from: teacher"},
+        "does not fit the student", "Only the classifier may differ"),
+    added("model for another size", {"model": "{name: convnet3, image_size: 32}"}, "cannot take images", "size"),
+    added("head of two teachers", TWO | {"terms": "simkd"}, "classifier of one teacher"),
+    added("outputs of another teacher", {"teacher": "teacher", "rest": "stored: store/outputs",
+        "source": "{name: digits, per_class: 3}"}, "store/outputs", "data", prepare=stored_outputs),
+    added("outputs of other views", {"rest": "stored: store/outputs", "train": ", augment: [flip]"},
+        "store/outputs", "augment", prepare=stored_outputs),
+    added("outputs of another layer", {"rest": "stored: store/outputs", **term("loss: hint")}, "store/outputs",
+        "layer3", prepare=stored_outputs),
+    added("damaged outputs", {"rest": "stored: store/outputs"}, "checksum", "safetensors", prepare=damaged_store),
+    added("no transformers", {"model": "hf/vit"}, "transformers", r"limbeck\[hf\]", prepare=without("transformers")),
+    changed("view of no name", "terms: kd", "terms: [{loss: kd, view: strng}]", "the view 'strng'", "images"),
+    changed("symbol of no taps", "terms: kd", "terms: [{loss: hint, taps: '@stage'}]", "Did you mean '@stages'?"),
+    changed("average that never moves", "teacher: teacher", "teacher: {ema: 1}", "less than 1"),
+    with_model("tap that never fires", term("loss: hint, taps: {student: spare, teacher: layer3}"), "'spare'",
+        "did not fire"),
+    with_model("feature that is no number", term("loss: hint, taps: {student: conv, teacher: layer3}"),
+        "'hint'", "not a number", damage=" / 0 * 0", code=1),
     in_python("labels out of range", mislabelled, "-1", "label"),
     in_python("labels of another length", unlabelled, "6", "5"),
     # training that fails
@@ -486,5 +618,5 @@ def test_bad_input_gets_one_clear_message_and_harms_nothing(case, finished, tmp_
 
 
 def test_there_are_enough_cases():
-    assert len(CASES) >= 28
+    assert len(CASES) >= 108
     assert len({case.name for case in CASES}) == len(CASES)

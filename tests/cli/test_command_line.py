@@ -10,12 +10,26 @@ import sys
 import pytest
 
 FLAGS = {
-    "run": {"--out", "--set", "--smoke", "--seed", "--fresh", "--device", "--plugin", "--quiet"},
-    "check": {"--syntax", "--set", "--smoke", "--plugin"},
-    "plan": {"--set", "--smoke", "--device", "--plugin"},
+    "run": {
+        *(
+            "--out",
+            "--variant",
+            "--set",
+            "--smoke",
+            "--seed",
+            "--fresh",
+            "--reuse",
+            "--device",
+            "--plugin",
+            "--quiet",
+        )
+    },
+    "check": {"--syntax", "--variant", "--set", "--smoke", "--plugin"},
+    "plan": {"--variant", "--set", "--smoke", "--device", "--plugin"},
     "list": set(),
     "show": {"--taps", "--input", "--classes"},
     "report": {"--out"},
+    "table": {"--format", "--out", "--any"},
     "export": {"--out", "--format"},
     "cite": set(),
     "doctor": set(),

@@ -11,15 +11,26 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from limbeck.losses import (
+    VID,
     BottleneckProjector,
+    ConnectorProjector,
     ConvProjector,
     ProjectorEnsemble,
+    ReviewKD,
+    TransferProjector,
+    crd_loss,
+    crd_remember,
     cross_entropy,
     direction_alignment,
     hint,
     kd,
+    ofd,
+    ofd_margin,
+    reviewkd_hcl,
+    simkd,
     wkd_feature,
     wkd_target,
     wkd_transport,
@@ -41,7 +52,6 @@ FOLDER = Path(__file__).resolve().parents[3] / "shared" / "golden" / "classify"
 NOT_BUILT_YET = {
     "at",
     "cc",
-    "crd",
     "dist",
     "dkd",
     "ickd",
@@ -50,16 +60,11 @@ NOT_BUILT_YET = {
     "mld_cc",
     "nkd",
     "nst",
-    "ofd",
     "pkt",
-    "reviewkd",
-    "reviewkd_hcl",
     "rkd",
-    "simkd",
     "sp",
-    "vid",
 }
-CASES_BUILT = 24
+CASES_BUILT = 30
 
 Values = dict[str, Tensor]
 Result = dict[str, Tensor]
@@ -170,6 +175,98 @@ def golden_projector_ensemble(params: dict[str, Any], x: Values) -> Result:
     loss = params["beta"] * direction_alignment(projected, x["feat_teacher"]).mean()
     assert params["alpha_kl"] == 0
     return {"loss": loss + params["gamma_ce"] * cross_entropy(x["logits_student"], x["label"]).mean()}
+
+
+@method
+def golden_crd(params: dict[str, Any], x: Values) -> Result:
+    memories = [x["memory_student0"].clone(), x["memory_teacher0"].clone()]
+    scale = x["Ws"].new_zeros(2)
+    losses = []
+    for step in range(params["steps"]):
+        student = F.normalize(F.linear(x["feat_student"][step], x["Ws"], x["bs"]), dim=1)
+        teacher = F.normalize(F.linear(x["feat_teacher"][step], x["Wt"], x["bt"]), dim=1)
+        loss, scale = crd_loss(
+            student, teacher, *memories, x["contrast_index"][step], scale, temperature=params["nce_T"]
+        )
+        losses.append(loss)
+        for memory, embedding in zip(memories, (student, teacher), strict=True):
+            crd_remember(memory, embedding, x["index"][step], momentum=params["momentum"])
+    steps = torch.stack(losses)
+    found = {"memory_student": memories[0], "memory_teacher": memories[1], "Z": scale}
+    return {"loss": steps.sum(), "loss_per_step": steps, **found}
+
+
+@method
+def golden_reviewkd_hcl(params: dict[str, Any], x: Values) -> Result:
+    student, teacher = ([x[f"{side}{stage}"] for stage in range(params["stages"])] for side in ("fs", "ft"))
+    return {"loss": reviewkd_hcl(student, teacher).mean()}
+
+
+@method
+def golden_reviewkd(params: dict[str, Any], x: Values) -> Result:
+    student, teacher = ([x[f"{side}{stage}"] for stage in (0, 1, 2, "_pooled")] for side in ("fs", "ft"))
+    shapes = {
+        "student_shapes": [tuple(feature.shape[1:]) for feature in student],
+        "teacher_shapes": [tuple(feature.shape[1:]) for feature in teacher],
+    }
+    loss = ReviewKD(**shapes).train().to(student[0].dtype)
+    parts = {"reduce.": "conv1_", "project.": "conv2_", "attention.": "att_conv_0_"}
+    weights = {}
+    for name, _ in loss.named_parameters():
+        _, depth, part, rest = name.split(".", 3)
+        weights[name] = x[f"proj_{depth}_{parts[part + '.']}{rest.replace('.', '_')}"]
+    assert len(weights) == sum(key.startswith("proj_") for key in x)
+    assert params["warmup_factor"] == 1
+    return {"loss": torch.func.functional_call(loss, weights, (student, teacher)).mean()}
+
+
+@method
+def golden_ofd(params: dict[str, Any], x: Values) -> Result:
+    found: Result = {"loss": torch.zeros((), dtype=x["fs0"].dtype)}
+    for stage in range(params["stages"]):
+        student, teacher = x[f"fs{stage}"], x[f"ft{stage}"]
+        connector = ConnectorProjector(
+            student_shape=tuple(student.shape[1:]), teacher_shape=tuple(teacher.shape[1:]), init="fan_out"
+        )
+        connector.train().to(student.dtype)
+        names = {"conv.weight": "0_weight", "bn.weight": "1_weight", "bn.bias": "1_bias"}
+        weights = {name: x[f"proj_connectors_{stage}_{theirs}"] for name, theirs in names.items()}
+        margin = ofd_margin(x[f"bn_weight{stage}"], x[f"bn_bias{stage}"])
+        value = ofd(torch.func.functional_call(connector, weights, student), teacher, margin).mean()
+        found[f"margin{stage}"] = margin
+        found["loss"] = found["loss"] + value / 2 ** (params["stages"] - 1 - stage)
+    return found
+
+
+@method
+def golden_vid(params: dict[str, Any], x: Values) -> Result:
+    student, teacher = x["feat_student"], x["feat_teacher"]
+    loss = VID(
+        student_shape=tuple(student.shape[1:]),
+        teacher_shape=tuple(teacher.shape[1:]),
+        initial_variance=params["init_pred_var"],
+        eps=params["eps"],
+    ).to(student.dtype)
+    weights = {f"mean.{i}.weight": x[f"proj_{i}_weight"] for i in (0, 2, 4)} | {"rho": x["log_scale"]}
+    assert set(weights) == {name for name, _ in loss.named_parameters()}
+    return {"loss": torch.func.functional_call(loss, weights, (student, teacher)).mean()}
+
+
+@method
+def golden_simkd(params: dict[str, Any], x: Values) -> Result:
+    student, teacher = x["feat_student"], x["feat_teacher"]
+    block = TransferProjector(
+        student_shape=tuple(student.shape[1:]), teacher_shape=tuple(teacher.shape[1:]), factor=params["factor"]
+    )
+    places = {"conv1": 0, "bn1": 1, "conv2": 3, "bn2": 4, "conv3": 6, "bn3": 7}
+    weights = {}
+    for name, _ in block.named_parameters():
+        module, _, kind = name.partition(".")
+        weights[name] = x[f"proj_transfer_{places[module]}_{kind}"]
+    block.train().to(student.dtype)
+    projected = torch.func.functional_call(block, weights, student)
+    logits = F.linear(projected.mean(dim=(2, 3)), x["cls_weight"], x["cls_bias"])
+    return {"loss": simkd(projected, teacher).mean(), "logits": logits}
 
 
 @method

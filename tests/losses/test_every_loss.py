@@ -72,7 +72,9 @@ TABLE: dict[str, tuple[Inputs, dict[str, Any]]] = {
     "pixel_mmd": (_maps(), {}),
     "pixel_mmd_polynomial": (_maps(), {}),
     "pixel_transport": (_maps(), {}),
+    "simkd": (_maps(), {}),
 }
+IN_A_TABLE_OF_THEIR_OWN = {"crd", "ofd", "reviewkd", "reviewkd_hcl", "vid"}  # test_module_losses
 NOT_A_TOTAL_GRADIENT = {"pixel_transport"}  # moves along a plan held fixed: the gradient of another objective
 NOT_ZERO_AT_EQUALITY = {
     "cross_entropy",
@@ -96,7 +98,7 @@ def student_of(name: str) -> str:
 
 
 def test_every_loss_has_a_row() -> None:
-    assert set(TABLE) == set(LOSSES)
+    assert set(TABLE) | IN_A_TABLE_OF_THEIR_OWN == set(LOSSES)
     assert len(LOSSES) >= 27
 
 

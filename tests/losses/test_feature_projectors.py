@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from limbeck.errors import ShapeError
-from limbeck.losses import BottleneckProjector, ConvProjector
+from limbeck.errors import ConfigError, ShapeError
+from limbeck.losses import BottleneckProjector, ConnectorProjector, ConvProjector, TransferProjector
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,46 @@ def test_bottleneck_is_linear_up_to_its_norm() -> None:
         return projector.conv3(projector.conv2(projector.conv1(z)))
 
     torch.testing.assert_close(linear(x + 2 * y), linear(x) + 2 * linear(y))
+
+
+@pytest.mark.parametrize("init", ["default", "fan_out"])
+def test_connector_changes_channels_alone(init: str) -> None:
+    torch.manual_seed(0)
+    projector = ConnectorProjector(student_shape=(200, 4, 4), teacher_shape=(50, 8, 8), init=init)  # type: ignore[arg-type]
+    projected = projector(torch.randn(4, 200, 6, 6))
+    assert projected.shape == (4, 50, 6, 6)
+    assert (projected < 0).any()
+    assert projector.conv.bias is None
+    wanted = (2 / 50) ** 0.5 if init == "fan_out" else (1 / 200 / 3) ** 0.5
+    assert float(projector.conv.weight.detach().std()) == pytest.approx(wanted, rel=0.05)
+
+
+def test_connector_names_an_unknown_start() -> None:
+    with pytest.raises(ConfigError, match=r"unknown init 'fan_in'\. Known: default, fan_out"):
+        ConnectorProjector(student_shape=(3, 4, 4), teacher_shape=(5, 4, 4), init="fan_in")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("size", "out"), [((8, 8), (4, 4)), ((4, 4), (4, 4)), ((2, 2), (2, 2)), ((8, 2), (4, 2))])
+def test_transfer_averages_a_larger_map(size: tuple[int, int], out: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    projector = TransferProjector(student_shape=(3, *size), teacher_shape=(6, 4, 4)).eval()
+    maps = torch.randn(2, 3, *size)
+    projected = projector(maps)
+    assert projected.shape == (2, 6, *out)
+    assert (projected >= 0).all()
+    torch.testing.assert_close(projector(torch.nn.functional.adaptive_avg_pool2d(maps, out)), projected)
+
+
+def test_transfer_is_as_narrow_as_told() -> None:
+    parameters = [
+        sum(
+            p.numel()
+            for p in TransferProjector(student_shape=(8, 4, 4), teacher_shape=(16, 4, 4), factor=f).parameters()
+        )
+        for f in (1, 2, 8)
+    ]
+    assert parameters == [8 * m + 9 * m * m + 16 * m + 2 * (2 * m + 16) for m in (16, 8, 2)]
+    with pytest.raises(ShapeError, match="between 1 and the teacher's 16 channels, got 17"):
+        TransferProjector(student_shape=(8, 4, 4), teacher_shape=(16, 4, 4), factor=17)
+    with pytest.raises(ShapeError, match=r"needs shapes \(channels, height, width\), got \(8,\)"):
+        TransferProjector(student_shape=(8,), teacher_shape=(16, 4, 4))  # type: ignore[arg-type]

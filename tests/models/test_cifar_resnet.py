@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from limbeck.errors import ModelError
-from limbeck.models import CIFAR_RESNETS, build
+from limbeck.models import build
+from limbeck.models._registry import CIFAR
 from limbeck.models.cifar.resnet import CifarResNet
 from limbeck.taps import Taps
 
@@ -21,7 +22,7 @@ COUNTS = {
 
 
 def test_every_member_of_the_zoo_has_a_count():
-    assert set(COUNTS) == set(CIFAR_RESNETS)
+    assert set(COUNTS) == {name for name, file in CIFAR.items() if file == "resnet"}
 
 
 @pytest.mark.parametrize(("name", "count"), COUNTS.items())

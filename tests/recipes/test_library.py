@@ -6,14 +6,17 @@ import pytest
 
 from limbeck.recipes import catalogue
 from limbeck.recipes.runner import run_recipe
-from limbeck.recipes.schema import load_recipe
+from limbeck.recipes.schema import load_recipe, load_variants
 
 NAMES = catalogue.names()
+PAIR = "cifar100/resnet56-resnet20"
+LATER: set[str] = set()
+"""Methods without a number in the published tables."""
 
 
 def test_there_are_enough_of_them():
     assert len(NAMES) >= 2
-    assert {"demo/digits", "cifar10/methods"} <= set(NAMES)
+    assert {"demo/digits", "cifar10/methods", PAIR, "imagenet/resnet34-resnet18"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -25,6 +28,46 @@ def test_a_recipe_says_what_it_does_how_to_run_it_and_what_to_expect(name):
     assert "smoke:" in text
 
 
+@pytest.mark.parametrize("smoke", [False, True], ids=["as it stands", "smoke"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_variant_reads(name, smoke):
+    found = load_variants(catalogue.read(name)[1], name=name, smoke=smoke)
+    assert list(found) == [None, *catalogue.variants(name)]
+    if smoke:
+        for recipe in found.values():
+            for config in recipe.stages.values():
+                assert (config.source.name, config.train.steps, config.train.workers) == ("digits", 2, 0)
+                assert not any(isinstance(part, dict) and part.get("pretrained") for part in _values(config))
+
+
+def _values(config):
+    return config.model_dump(mode="json").values()
+
+
+def test_every_published_method_has_a_variant():
+    from limbeck.classify.methods import METHODS
+
+    assert set(METHODS) - set(catalogue.variants(PAIR)) <= LATER
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        (PAIR, "wkd"),
+        (PAIR, "reviewkd"),
+        (PAIR, "simkd"),
+        ("cifar100/wrn_40_2-shufflenet_v1", "wkd_f"),
+        ("imagenet/resnet34-resnet18", "dkd"),
+    ],
+)
+def test_a_variant_runs_in_two_steps(name, variant, tmp_path):
+    recipe = load_recipe(catalogue.read(name)[1], name=name, variant=variant, smoke=True)
+    run = run_recipe(recipe, tmp_path / "run", command=["test"], device="cpu")
+    assert all(stage.finished for stage in run.stages())
+    assert run.provenance["variant"] == run.resolved["variant"] == variant
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_runs_in_two_steps(name, tmp_path):
@@ -34,6 +77,7 @@ def test_a_recipe_runs_in_two_steps(name, tmp_path):
         assert config.train.steps == 2
         assert config.source.name == "digits"
         lean += [f"{stage}.source.per_class=4", f"{stage}.train.batch_size=20", f"{stage}.model=resnet8"]
+        lean += [f"{stage}.{source}.size=null" for source in ("source", "test_source") if getattr(config, source)]
     recipe = load_recipe(catalogue.read(name)[1], name=name, smoke=True, overrides=lean)
     run = run_recipe(recipe, tmp_path / "run", command=["test"], device="cpu")
     assert [stage.finished for stage in run.stages()] == [True] * len(recipe.stages)

@@ -13,13 +13,14 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from limbeck.classify.config import ModelSpec, Terms, Training
+from limbeck.classify.config import EmaTeacher, ModelSpec, Objective, Training
 from limbeck.classify.data import TRAIN_ONLY, Data, split_data
-from limbeck.classify.fitting import fit_classifier, teacher_guesses
+from limbeck.classify.fitting import fit_classifier
 from limbeck.classify.methods import METHODS
 from limbeck.classify.products import MODEL_FILE, write_classifier
-from limbeck.classify.stages import as_teacher, build_student, pretrained_teacher
+from limbeck.classify.stages import as_teacher, build_student, components_of_objective, pretrained_teacher
 from limbeck.classify.teachers import Teacher
+from limbeck.classify.teaching import ONE, Teaching, reference_of, refuse_guessing
 from limbeck.engine import Machine
 from limbeck.engine.processes import is_main, wait_for_all
 from limbeck.errors import ConfigError, DataError, ModelError
@@ -58,31 +59,34 @@ class Distilled:
 
 
 def distill(
-    teacher: nn.Module | str | Path | Mapping[str, Any],
+    teacher: nn.Module | str | Path | Mapping[str, Any] | Sequence[Any],
     model: nn.Module | str | Mapping[str, Any],
     source: Any,
     *,
-    terms: str | Sequence[Mapping[str, Any]] = "kd",
+    terms: str | Sequence[Mapping[str, Any]] | Mapping[str, Any] = "kd",
     test_source: Any = None,
     train: Mapping[str, Any] | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     device: str | None = None,
+    weak_teacher: bool = False,
     progress: bool = False,
 ) -> Distilled:
     """Train a student with a teacher; a distilled model and a run folder come out.
 
     Args:
-        teacher: a module, a model file or run folder, or a pretrained model by name ("timm/resnet50").
+        teacher: a module, a model file or run folder, or a pretrained model by name ("timm/resnet50"); a list of
+            these for several, named teacher1, teacher2, ...; or {"ema": 0.999} for the student's own average.
         model: the student: a module, or a name with settings as in a recipe ("resnet8x4").
         source: a name with settings as in a recipe ("digits"), a folder of images, a pair of arrays
             (images, labels), a torchvision-style data set, or a `Source`.
-        terms: a published method by name, or a list of terms as in a recipe.
+        terms: a published method by name, a list of terms as in a recipe, or a mapping of terms, views and head.
         test_source: what to measure on; a named source's own test split, else a fifth of the source.
         train: the training block of a recipe: epochs, batch_size, optimizer, schedule, augment, ...
         seed: of everything that is drawn.
         out: the run folder; `runs/<model>-<method>-s<seed>` unless given. An unfinished one is continued.
         device: a torch device; what is found unless given.
+        weak_teacher: go on with a teacher that does no better than guessing.
         progress: show a progress bar.
 
     Raises:
@@ -91,7 +95,7 @@ def distill(
 
     Example:
         >>> import limbeck, tempfile
-        >>> budget = {"steps": 2, "batch_size": 16}
+        >>> budget = {"epochs": 1, "batch_size": 32}
         >>> out = tempfile.mkdtemp()
         >>> big = limbeck.train("resnet8", "digits", train=budget, out=f"{out}/big")
         >>> small = limbeck.distill(big.model, "resnet8", "digits", terms="kd", train=budget, out=f"{out}/small")
@@ -110,6 +114,7 @@ def distill(
             seed=seed,
             out=out,
             device=device,
+            weak_teacher=weak_teacher,
             progress=progress,
         )
 
@@ -147,11 +152,11 @@ def train(
 @contextmanager
 def _as_it_was(teacher: Any) -> Iterator[None]:
     """A module that teaches is frozen for the time being; its owner gets it back as it was."""
-    if not isinstance(teacher, nn.Module):
-        yield
-        return
-    modes = [(m, m.training) for m in teacher.modules()]
-    learning = [(p, p.requires_grad) for p in teacher.parameters()]
+    networks = [
+        t for t in (teacher if isinstance(teacher, list | tuple) else [teacher]) if isinstance(t, nn.Module)
+    ]
+    modes = [(m, m.training) for network in networks for m in network.modules()]
+    learning = [(p, p.requires_grad) for network in networks for p in network.parameters()]
     try:
         yield
     finally:
@@ -174,18 +179,19 @@ def _run(
     out: str | Path | None,
     device: str | None,
     progress: bool,
+    weak_teacher: bool = False,
 ) -> Distilled:
-    objective = _checked("terms", Terms, terms)
+    objective: Objective = _checked("terms", Objective, terms)
     training: Training = _checked("train", Training, dict(train or {}))
     machine = Machine(device=device, precision=training.precision)
     data = _data(source, test_source, training.validation, seed)
-    teaching = _teacher(teacher, data, machine) if verb == "distill" else None
+    teaching = _teaching(teacher, data, machine) if verb == "distill" else Teaching()
     student = _student(model, data, seed)
     asked = {
         "kind": f"classify.{verb}",
         "model": _named(model),
         "source": _named(source),
-        "terms": [t.model_dump(mode="json") for t in objective],
+        **objective.model_dump(mode="json"),
         "train": training.model_dump(mode="json"),
         "seed": seed,
         **({"teacher": _named(teacher)} if verb == "distill" else {}),
@@ -203,6 +209,9 @@ def _run(
         else:
             if is_main():
                 folder.begin(asked)
+            reference = reference_of(teaching, data, machine)
+            if not weak_teacher:
+                refuse_guessing(teaching, reference)
             fitted = fit_classifier(
                 student,
                 objective,
@@ -211,12 +220,12 @@ def _run(
                 machine=machine,
                 records=folder,
                 seed=seed,
-                teacher=teaching,
-                reference=teacher_guesses(teaching, data, machine) if teaching is not None else None,
+                teaching=teaching,
+                reference=reference,
                 title=path.name,
                 progress=progress,
             )
-            losses = [f"loss:{t.loss.name}" for t in objective]
+            losses = components_of_objective(objective)
             notes = {"stage": f"classify.{verb}", "seed": seed}
             result = write_classifier(folder, fitted, data=data, machine=machine, components=losses, notes=notes)
             student = fitted.model
@@ -272,6 +281,16 @@ def _data(source: Any, test_source: Any, validation: float, seed: int) -> Data:
     return split_data(Subset(train, order[held:]), Subset(train, order[:held]), validation=validation, seed=seed)
 
 
+def _teaching(teacher: Any, data: Data, machine: Machine) -> Teaching:
+    if isinstance(teacher, Mapping) and set(teacher) == {"ema"}:
+        return Teaching(average=_checked("teacher", EmaTeacher, teacher).ema)
+    if isinstance(teacher, list | tuple):
+        if not teacher:
+            raise ConfigError("teacher: the list is empty; give at least one.")
+        return Teaching({f"teacher{i}": _teacher(one, data, machine) for i, one in enumerate(teacher, 1)})
+    return Teaching({ONE: _teacher(teacher, data, machine)})
+
+
 def _teacher(teacher: Any, data: Data, machine: Machine) -> Teacher:
     if isinstance(teacher, nn.Module):
         return as_teacher(teacher, data, machine)
@@ -301,6 +320,8 @@ def _as_spec(value: Any) -> Spec | None:
 def _named(value: Any) -> Any:
     if isinstance(value, str | Path):
         return str(value)
+    if isinstance(value, list | tuple):
+        return [_named(one) for one in value]
     if isinstance(value, Mapping):
         return dict(value)
     spec = getattr(value, "limbeck_spec", None)

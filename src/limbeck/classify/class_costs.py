@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from limbeck.bounds import NonNegative, PositiveInt
+from limbeck.classify.reading import features_at
 from limbeck.classify.teachers import Teacher
 from limbeck.errors import DataError, InputError
 from limbeck.models import classifier_of
+from limbeck.models.feature_taps import last_feature
 from limbeck.numerics.class_relations import cosine_distance, linear_cka_distance, relation_cost
-from limbeck.sources.loader import normalise
-from limbeck.taps import Taps, last_feature_map
+from limbeck.taps import Taps
 
 
 def prototypes(teacher: Teacher, /, *, kappa: NonNegative = 1.0) -> Tensor:
@@ -83,13 +84,15 @@ def file(teacher: Teacher, /, *, path: str) -> Tensor:
 
 def _class_rows(teacher: Teacher, tap: str | None, rows: int) -> Tensor:
     """Features by class, shape (C, rows, d), as many rows for each class as the poorest class has."""
-    path = last_feature_map(teacher.model, _normalised(teacher, teacher.example)) if tap is None else tap
+    example = teacher.prepared(teacher.example)
+    path = last_feature(teacher.model, example).path if tap is None else tap
+    (feature,) = features_at(teacher.model, example, [path], "any" if tap is not None else "map")
     found: dict[int, list[Tensor]] = {}
     classes = teacher.classes
     with Taps(teacher.model, [path]) as taps, torch.no_grad():
         for images, labels in teacher.images():
-            teacher.model(_normalised(teacher, images))
-            features = taps.take()[path].float()
+            teacher.model(teacher.prepared(images))
+            features = feature.read(taps.take()[path]).float()
             features = features.flatten(2).transpose(1, 2) if features.ndim == 4 else features.flatten(1)[:, None]
             for label in labels.unique().tolist():
                 found.setdefault(label, []).append(features[labels == label].flatten(0, 1).cpu())
@@ -101,7 +104,3 @@ def _class_rows(teacher: Teacher, tap: str | None, rows: int) -> Tensor:
         raise DataError(f"class cost: class {fewest} has {counts[fewest]} feature rows; CKA needs at least 2.")
     keep = min(rows, counts[fewest])
     return torch.stack([torch.cat(found[label])[:keep] for label in range(classes)])
-
-
-def _normalised(teacher: Teacher, images: Tensor) -> Tensor:
-    return normalise(images, teacher.data.mean, teacher.data.std)

@@ -8,21 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
-from limbeck.classify.config import CompareStage, Term
-from limbeck.classify.data import Data, evaluation_stream, load_data
-from limbeck.classify.fitting import fit_classifier, teacher_guesses
+from limbeck.classify.config import CompareStage, Objective
+from limbeck.classify.data import Data, load_data
+from limbeck.classify.fitting import fit_classifier
 from limbeck.classify.products import cost_numbers, write_classifier
-from limbeck.classify.stages import build_student, components_of, find_teacher, stage_seed
-from limbeck.classify.teachers import Teacher
-from limbeck.engine import Machine, evaluate
+from limbeck.classify.stages import components_of, find_student, find_teaching, stage_seed
+from limbeck.classify.teaching import Teaching, reference_of, refuse_guessing
+from limbeck.engine import Machine
+from limbeck.engine.evaluate import Guesses
 from limbeck.protocols import StageContext
 from limbeck.runs.folder import StageFolder
 
 CONTROL = "control"
 """The row of the undistilled student: the same budget, labels alone."""
-CONTROL_TERMS = (Term.model_validate({"loss": "cross_entropy"}),)
+CONTROL_OBJECTIVE = Objective.model_validate("control")
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class _Setting:
 
     config: CompareStage
     data: Data
-    teacher: Teacher
-    reference: Tensor
+    teaching: Teaching
+    reference: Guesses | None
     machine: Machine
     context: StageContext
 
@@ -41,12 +40,15 @@ def run_compare(config: CompareStage, folder: StageFolder, context: StageContext
     """Distil the student by every method with every seed, beside an undistilled control."""
     machine = Machine(device=context.device, precision=config.train.precision)
     data = load_data(config, seed=stage_seed(config, context))
-    teacher = find_teacher(config.teacher, data, machine, context)
-    setting = _Setting(config, data, teacher, teacher_guesses(teacher, data, machine), machine, context)
-    methods: dict[str, Sequence[Term]] = {CONTROL: CONTROL_TERMS, **config.methods}
+    teaching = find_teaching(config, data, machine, context)
+    reference = reference_of(teaching, data, machine)
+    if not (config.weak_teacher or context.smoke):
+        refuse_guessing(teaching, reference)
+    setting = _Setting(config, data, teaching, reference, machine, context)
+    methods: dict[str, Objective] = {CONTROL: CONTROL_OBJECTIVE, **config.methods}
     results = {
-        method: [_trial(setting, folder, method, terms, seed) for seed in config.seeds]
-        for method, terms in methods.items()
+        method: [_trial(setting, folder, method, objective, seed) for seed in config.seeds]
+        for method, objective in methods.items()
     }
     teacher_row = _teacher_row(setting)
     if machine.main:
@@ -54,9 +56,7 @@ def run_compare(config: CompareStage, folder: StageFolder, context: StageContext
     machine.wait()
 
 
-def _trial(
-    setting: _Setting, folder: StageFolder, method: str, terms: Sequence[Term], seed: int
-) -> dict[str, Any]:
+def _trial(setting: _Setting, folder: StageFolder, method: str, objective: Objective, seed: int) -> dict[str, Any]:
     """One student; a finished one is read back, an unfinished one resumes."""
     trial = folder.trial(f"{method}-s{seed}")
     if trial.finished:
@@ -65,17 +65,17 @@ def _trial(
     # Of its own: what Accelerate holds of a trial goes with the trial, and no loss scale carries over.
     machine = Machine(device=setting.context.device, precision=config.train.precision)
     if machine.main:
-        trial.begin({"method": method, "seed": seed, "terms": [t.model_dump(mode="json") for t in terms]})
+        trial.begin({"method": method, "seed": seed, **objective.model_dump(mode="json")})
     fitted = fit_classifier(
-        build_student(config.model, data, seed=seed),
-        terms,
+        find_student(config, data, setting.context, seed=seed),
+        objective,
         data=data,
         training=config.train,
         machine=machine,
         records=trial,
         seed=seed,
         # The control never sees the teacher; only its agreement is measured.
-        teacher=setting.teacher if method != CONTROL else None,
+        teaching=setting.teaching if method != CONTROL else None,
         reference=setting.reference,
         title=trial.name,
         progress=setting.context.progress,
@@ -85,7 +85,7 @@ def _trial(
         fitted,
         data=data,
         machine=machine,
-        components=components_of(config, terms),
+        components=components_of(config, objective),
         notes={"stage": "classify.compare", "method": method, "seed": seed},
     )
     if machine.main:
@@ -96,7 +96,7 @@ def _trial(
 def write_comparison(
     folder: StageFolder,
     results: Mapping[str, Sequence[Mapping[str, Any]]],
-    teacher_row: Mapping[str, Any],
+    teacher_row: Mapping[str, Any] | None,
     *,
     seeds: Sequence[int],
 ) -> None:
@@ -105,7 +105,7 @@ def write_comparison(
     Args:
         folder: of the stage.
         results: method -> result of each seed, in the order of the seeds; the control is among them.
-        teacher_row: the teacher's line of the table.
+        teacher_row: the teacher's line of the table; None where the student teaches itself.
         seeds: what they were.
     """
     rows = [_row(method, found, results[CONTROL]) for method, found in results.items()]
@@ -125,7 +125,7 @@ def write_comparison(
                 {"key": "flops", "label": "FLOPs", "unit": "FLOP per image"},
                 {"key": "seconds", "label": "Training", "unit": "s"},
             ],
-            "rows": [teacher_row, *rows],
+            "rows": [*([teacher_row] if teacher_row is not None else []), *rows],
             "note": f"Ranked by {chosen_by}. "
             "Every student starts from the same weights as the control of its seed and sees the same "
             "images in the same order. Over control: difference of the means; seeds won: seeds in which the "
@@ -148,7 +148,7 @@ def write_comparison(
                 }
                 for row in rows
             ],
-            "references": [{"label": "teacher", "value": teacher_row["accuracy"]}],
+            "references": [{"label": "teacher", "value": teacher_row["accuracy"]}] if teacher_row else [],
         },
     )
     winner = results[best["method"]]
@@ -177,7 +177,7 @@ def _row(method: str, found: Sequence[Mapping[str, Any]], control: Sequence[Mapp
         "method": method,
         "accuracy": statistics.fmean(accuracy),
         "accuracy_sd": statistics.stdev(accuracy) if len(accuracy) > 1 else None,
-        "agreement": statistics.fmean(values("agreement")),
+        "agreement": statistics.fmean(values("agreement")) if "agreement" in found[0]["numbers"] else None,
         "parameters": values("parameters")[0],
         "flops": values("flops")[0],
         "seconds": statistics.fmean(values("seconds")),
@@ -214,17 +214,15 @@ def _verdict(best: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], chosen_
     )
 
 
-def _teacher_row(setting: _Setting) -> dict[str, Any]:
-    found = evaluate(
-        setting.teacher,
-        evaluation_stream(setting.data.test, machine=setting.machine),
-        machine=setting.machine,
-        classes=len(setting.data.class_names),
-    )
-    cost = cost_numbers(setting.teacher.model, setting.data)
+def _teacher_row(setting: _Setting) -> dict[str, Any] | None:
+    if setting.reference is None:
+        return None
+    costs = [
+        cost_numbers(teacher.model, teacher.data.input_shape) for teacher in setting.teaching.teachers.values()
+    ]
     return {
-        "method": "teacher",
-        "accuracy": found.accuracy,
+        "method": "teacher" if len(costs) == 1 else f"{len(costs)} teachers",
+        "accuracy": setting.reference.accuracy,
         "agreement": 1.0,
-        **{name: number["value"] for name, number in cost.items()},
+        **{name: sum(cost[name]["value"] for cost in costs) for name in costs[0]},
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from limbeck.bounds import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt
-from limbeck.classify._registry import COSTS, PROJECTORS
+from limbeck.classify._registry import COSTS, MAIN_VIEW, PROJECTORS
 from limbeck.classify.methods import METHODS
 from limbeck.engine._registry import OPTIMIZERS, SCHEDULES
 from limbeck.errors import did_you_mean
@@ -25,6 +25,9 @@ ScheduleSpec = Annotated[Spec, spec_of(SCHEDULES)]
 LossSpec = Annotated[Spec, spec_of(LOSSES)]
 ProjectorSpec = Annotated[Spec, spec_of(PROJECTORS)]
 CostSpec = Annotated[Spec, spec_of(COSTS)]
+
+TAP_SYMBOLS = ("@stages", "@preactivations", "@pooled", "@last")
+"""What may stand in place of module paths, to be found in each network."""
 
 
 class Training(Config):
@@ -52,6 +55,15 @@ class Training(Config):
     """Decay of an exponential moving average of the weights, which is then what is evaluated and kept."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the networks; losses stay in float32."""
+    freeze: tuple[str, ...] = ()
+    """Modules of the student that keep their weights, as paths or patterns ("layer1", "*.bn*"); they stay in eval
+    mode."""
+    lr_factors: Mapping[str, NonNegative] = Field(default_factory=dict)
+    """Module path or pattern -> factor of the learning rate, e.g. {"fc": 10}; the first that matches counts."""
+    sync_batchnorm: bool = False
+    """Batch norm over the images of all processes instead of each process's own."""
+    channels_last: bool = False
+    """Keep images and weights of convolutions with channels innermost, which is faster on most processors."""
     compile: bool = False
     """Compile the trainable module with torch.compile."""
     workers: NonNegativeInt = 0
@@ -76,13 +88,30 @@ class Training(Config):
         return self
 
 
+TapPaths = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value, json_schema_input_type=str),
+    Field(min_length=1),
+]
+
+
 class TapPair(Config):
     """Where a term reads the student and where the teacher."""
 
-    student: str
-    """Module path in the student, ":input" behind it for the module's input."""
-    teacher: str
-    """Module path in the teacher."""
+    student: TapPaths
+    """Module paths in the student, ":input" behind a path for the module's input; or what stands for them:
+    "@stages" (the last map of each size), "@preactivations" (what the last ReLU of each size is given),
+    "@pooled" (the input of the classifier), "@last" (the last map)."""
+    teacher: TapPaths
+    """Module paths in the teacher; where "@stages" finds more in one network, its last ones are taken."""
+
+    @model_validator(mode="after")
+    def _symbols_exist(self) -> TapPair:
+        for path in (*self.student, *self.teacher):
+            if path.startswith("@") and path not in TAP_SYMBOLS:
+                near = did_you_mean(path, TAP_SYMBOLS)
+                raise ValueError(f"'{path}' stands for nothing.{near} Known: {', '.join(TAP_SYMBOLS)}")
+        return self
 
 
 class Decay(Config):
@@ -92,8 +121,15 @@ class Decay(Config):
     """Share of the training after which the decay begins."""
 
 
+class Warmup(Config):
+    """Growth of a term's weight: epoch e has min(e / epochs, 1) of it (the schedule of DKD and ReviewKD)."""
+
+    epochs: Positive
+    """Epochs until the whole weight counts."""
+
+
 def _tap_pair(value: Any) -> Any:
-    return {"student": value, "teacher": value} if isinstance(value, str) else value
+    return {"student": value, "teacher": value} if isinstance(value, str | list | tuple) else value
 
 
 class Term(Config):
@@ -101,18 +137,29 @@ class Term(Config):
 
     loss: LossSpec
     """The loss and its settings."""
-    weight: Positive = 1.0
-    """Factor of the loss in the sum."""
-    taps: Annotated[TapPair, BeforeValidator(_tap_pair, json_schema_input_type=TapPair | str)] | None = None
-    """Module paths to read; without them a loss on maps takes each network's last feature map, a loss on
-    features the input of its classifier."""
+    weight: Positive | tuple[Positive, ...] = 1.0
+    """Factor of the loss in the sum; a list gives each pair of taps its own."""
+    taps: (
+        Annotated[TapPair, BeforeValidator(_tap_pair, json_schema_input_type=TapPair | str | tuple[str, ...])]
+        | None
+    ) = None
+    """What is read of both networks. Without taps a loss on maps takes each network's last feature map, a loss on
+    features the input of its classifier. With several, a loss on one map is summed over the pairs."""
     projector: ProjectorSpec | Literal["auto"] | None = "auto"
-    """Trainable map from student to teacher feature; auto takes a convolution for maps and an ensemble for
-    vectors, as the published methods do; null takes none."""
+    """Trainable map from student to teacher feature; auto takes a convolution for maps, an ensemble for vectors,
+    and none for losses that compare features of different sizes; null takes none."""
     cost: CostSpec | None = None
     """Ground cost between classes, for losses that take one."""
+    logits: Literal["raw", "standardised"] = "raw"
+    """Standardised logits have mean 0 and deviation 1 over the classes of each image, on both sides (LSKD)."""
+    view: str = MAIN_VIEW
+    """Which view of the images the term looks at: the training images, or one of `views`."""
+    teacher: str | None = None
+    """Which of several teachers; unless given, their logits are averaged."""
+    warmup: Warmup | None = None
+    """How the weight grows at the start."""
     decay: Decay | None = None
-    """Schedule of the weight."""
+    """How the weight shrinks towards the end."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] | None = None
     """Name in the records, of letters, digits, - and _; the loss's name unless given."""
 
@@ -122,7 +169,7 @@ def _terms(value: Any) -> Any:
         if value not in METHODS:
             known = ", ".join(METHODS)
             raise ValueError(f"unknown method '{value}'.{did_you_mean(value, METHODS)} Known: {known}.")
-        return [dict(term) for term in METHODS[value]]
+        return [dict(term) for term in METHODS[value]["terms"]]
     return value
 
 
@@ -138,14 +185,81 @@ Terms = Annotated[
 ]
 """A list of terms, or the name of a published method."""
 
-Teacher = str | ModelSpec
+
+class HeadReuse(Config):
+    """The student keeps its body and predicts with the teacher's classifier, behind a transfer block (SimKD)."""
+
+    factor: PositiveInt = 2
+    """Channels of the teacher's map over the channels inside the transfer block."""
+
+
+ViewName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
+Views = Mapping[ViewName, tuple[AugmentSpec, ...]]
+
+
+class Objective(Config):
+    """What a student is trained for: terms, and what they need beside the two networks."""
+
+    terms: Terms
+    """The objective: a list of terms, or a method by name."""
+    views: Views = Field(default_factory=dict)
+    """Name -> augmentations of a further view of every training image, for terms that say `view`."""
+    head: HeadReuse | None = None
+    """Predict with the teacher's classifier; the student has one of its own unless given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_method(cls, values: Any) -> Any:
+        """A method's name stands for its terms and brings along its views and its head."""
+        if isinstance(values, str | list | tuple):
+            values = {"terms": values}
+        if isinstance(values, Mapping) and isinstance(values.get("terms"), str):
+            belongs = METHODS.get(values["terms"], {})
+            return {**{k: v for k, v in belongs.items() if k != "terms"}, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _views_are_given(self) -> Self:
+        for term in self.terms:
+            if term.view not in (MAIN_VIEW, *self.views):
+                known = ", ".join((MAIN_VIEW, *self.views))
+                raise ValueError(f"a term looks at the view '{term.view}', which is not among the views: {known}")
+        return self
+
+
+class EmaTeacher(Config):
+    """A student that learns from its own moving average (self-distillation; the mean teacher)."""
+
+    ema: Annotated[float, Field(gt=0, lt=1)]
+    """Weight of the past in the average, at each optimizer step; 0.999 is common."""
+
+
+OneTeacher = str | ModelSpec
 """An earlier stage, a path to a model file or run folder, or a model by name (pretrained, say)."""
+
+
+def _teacher_branch(value: Any) -> str:
+    if isinstance(value, EmaTeacher) or (isinstance(value, Mapping) and set(value) == {"ema"}):
+        return "average"
+    if isinstance(value, str | Spec) or (isinstance(value, Mapping) and "name" in value):
+        return "one"
+    return "several"
+
+
+Teacher = Annotated[
+    Annotated[OneTeacher, Tag("one")]
+    | Annotated[EmaTeacher, Tag("average")]
+    | Annotated[Mapping[ViewName, OneTeacher], Tag("several")],
+    Discriminator(_teacher_branch),
+]
+"""One teacher, several by name, or {ema: 0.999} for the student's own moving average."""
 
 
 class ClassifierStage(StageConfig):
     """What training and distilling have in common."""
 
     OUTPUT: ClassVar[str] = "classifier"
+    INPUTS: ClassVar[Mapping[str, str]] = {"start_from": "classifier"}
 
     source: SourceSpec
     """Where the images come from; its train split is learnt, its test split measured."""
@@ -153,6 +267,9 @@ class ClassifierStage(StageConfig):
     """Measure on the test split of this source instead."""
     model: ModelSpec
     """The network to train."""
+    start_from: str | None = None
+    """Begin with the weights of this earlier stage or model file (fine-tuning); a classifier for other classes is
+    left out and starts anew."""
     train: Training = Training()
     """How it is trained."""
     seed: NonNegativeInt | None = None
@@ -166,6 +283,10 @@ class ClassifierStage(StageConfig):
         return self
 
 
+TAUGHT: Mapping[str, str] = {"teacher": "classifier", "stored": "teacher_outputs"}
+"""What a stage with a teacher may refer to."""
+
+
 class TrainStage(ClassifierStage):
     """Train a classifier on labels alone."""
 
@@ -174,29 +295,35 @@ class TrainStage(ClassifierStage):
     """Share of the target spread over all classes."""
 
 
-class DistillStage(ClassifierStage):
+class DistillStage(Objective, ClassifierStage):
     """Train a student classifier with a teacher."""
 
-    INPUTS: ClassVar[Mapping[str, str]] = {"teacher": "classifier"}
+    INPUTS: ClassVar[Mapping[str, str]] = {**ClassifierStage.INPUTS, **TAUGHT}
 
     kind: Literal["classify.distill"] = "classify.distill"
     teacher: Teacher
-    """Who teaches."""
-    terms: Terms
-    """The objective: a list of terms, or a method by name."""
+    """Who teaches: an earlier stage, a path, a pretrained model; several by name; or {ema: 0.999}."""
+    stored: str | None = None
+    """Take the teacher's outputs from this stage or folder of `classify.store_teacher` instead of running it."""
+    weak_teacher: bool = False
+    """Go on with a teacher that does no better than guessing."""
 
 
 class CompareStage(ClassifierStage):
     """Distil one student by several methods over several seeds with an equal budget, beside a control."""
 
     OUTPUT: ClassVar[str] = "comparison"
-    INPUTS: ClassVar[Mapping[str, str]] = {"teacher": "classifier"}
+    INPUTS: ClassVar[Mapping[str, str]] = {**ClassifierStage.INPUTS, **TAUGHT}
 
     kind: Literal["classify.compare"] = "classify.compare"
     teacher: Teacher
-    """Who teaches."""
-    methods: Mapping[str, Terms]
-    """Name in the table -> terms, or a method's name."""
+    """Who teaches: an earlier stage, a path, a pretrained model; several by name; or {ema: 0.999}."""
+    stored: str | None = None
+    """Take the teacher's outputs from this stage or folder of `classify.store_teacher` instead of running it."""
+    weak_teacher: bool = False
+    """Go on with a teacher that does no better than guessing."""
+    methods: Mapping[str, Objective]
+    """Name in the table -> a method's name, a list of terms, or terms with their views and head."""
     seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
     """One student for each seed and method."""
 

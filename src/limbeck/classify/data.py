@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -92,8 +93,25 @@ def split_data(train: Source, test: Source, *, validation: float, seed: int) -> 
     return Data(Subset(train, order[held:]), Subset(train, order[:held]), test)
 
 
-def training_stream(source: Source, training: Training, *, machine: Machine, seed: int) -> Loader:
-    """Shuffled, augmented batches."""
+def labels_of(source: Source) -> Tensor:
+    """The label of every image, shape (images,), int64; sources that do not keep them are read through."""
+    if isinstance(source, Subset):
+        return labels_of(source.source)[source.indices]
+    labels = getattr(source, "labels", None)
+    if labels is None:
+        labels = [source[i][1] for i in range(len(source))]
+    return torch.as_tensor(labels, dtype=torch.int64)
+
+
+def training_stream(
+    source: Source,
+    training: Training,
+    *,
+    machine: Machine,
+    seed: int,
+    views: Mapping[str, Sequence[Spec]] | None = None,
+) -> Loader:
+    """Shuffled, augmented batches; `views` are further augmentations of the same images."""
     augment = [partial(AUGMENTS[a.name], **a.settings) for a in training.augment]
     return Loader(
         source,

@@ -54,7 +54,8 @@ def write_classifier(
     }
     if machine.main:
         spec = spec_of_model(fitted.model)
-        save(fitted.model, folder.path / MODEL_FILE, spec=spec, data=data.config, notes=dict(notes))
+        facts = getattr(fitted.model, "limbeck_data", data.config)
+        save(fitted.model, folder.path / MODEL_FILE, spec=spec, data=facts, notes=dict(notes))
         write_evaluation(folder, fitted.test, data.class_names)
         folder.write_result(result)
     machine.wait()
@@ -65,7 +66,7 @@ def classifier_numbers(fitted: Fitted, data: Data) -> dict[str, dict[str, Any]]:
     """The numbers of one classifier, with units and which way is better."""
     numbers: dict[str, dict[str, Any]] = {
         "accuracy": _number(fitted.test.accuracy, "fraction", "higher"),
-        **cost_numbers(fitted.model, data),
+        **cost_numbers(fitted.model, data.train.image_shape),
         "seconds": _number(fitted.fit.seconds, "s", "lower"),
     }
     if fitted.test.agreement is not None:
@@ -77,9 +78,9 @@ def classifier_numbers(fitted: Fitted, data: Data) -> dict[str, dict[str, Any]]:
     return numbers
 
 
-def cost_numbers(model: nn.Module, data: Data) -> dict[str, dict[str, Any]]:
-    """Parameters and FLOPs of one image, what a model costs to run."""
-    example = torch.zeros(1, *data.train.image_shape, device=next(model.parameters()).device)
+def cost_numbers(model: nn.Module, image_shape: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """Parameters and FLOPs of one image (c, h, w), what a model costs to run."""
+    example = torch.zeros(1, *image_shape, device=next(model.parameters()).device)
     return {
         "parameters": _number(parameters(model), "count", "lower"),
         "flops": _number(flops(model, example), "FLOP per image", "lower"),

@@ -8,7 +8,12 @@ from torch import nn
 
 from limbeck.bounds import PositiveInt
 from limbeck.errors import ShapeError
-from limbeck.losses.feature_projectors import BottleneckProjector, ConvProjector
+from limbeck.losses.feature_projectors import (
+    BottleneckProjector,
+    ConnectorProjector,
+    ConvProjector,
+    TransferProjector,
+)
 from limbeck.losses.projector_ensemble import ProjectorEnsemble
 
 
@@ -42,6 +47,47 @@ def bottleneck(
         student_shape=_map("bottleneck", student_shape),
         teacher_shape=_map("bottleneck", teacher_shape),
         hidden=hidden,
+    )
+
+
+def connector(
+    *,
+    student_shape: tuple[int, ...],
+    teacher_shape: tuple[int, ...],
+    init: Literal["default", "fan_out"] = "default",
+) -> nn.Module:
+    """A 1x1 convolution without bias and batch norm on feature maps; no activation, and the size stays.
+
+    Args:
+        student_shape: (c, h, w) of the student's map.
+        teacher_shape: (c, h, w) of the teacher's map.
+        init: of the convolution; fan_out as in the overhaul of feature distillation.
+
+    References:
+        The connector of the overhaul of feature distillation [heo2019comprehensive].
+    """
+    return ConnectorProjector(
+        student_shape=_map("connector", student_shape), teacher_shape=_map("connector", teacher_shape), init=init
+    )
+
+
+def transfer(
+    *, student_shape: tuple[int, ...], teacher_shape: tuple[int, ...], factor: PositiveInt = 2
+) -> nn.Module:
+    """Three convolutions (1x1, 3x3, 1x1), each with batch norm and ReLU, narrow in the middle.
+
+    Args:
+        student_shape: (c, h, w) of the student's map; averaged to the teacher's size where it is larger.
+        teacher_shape: (c, h, w) of the teacher's map.
+        factor: the middle has the teacher's channels divided by it; 2 in the best results of SimKD.
+
+    References:
+        The projector of SimKD [chen2022knowledge].
+    """
+    return TransferProjector(
+        student_shape=_map("transfer", student_shape),
+        teacher_shape=_map("transfer", teacher_shape),
+        factor=factor,
     )
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 
 from torch import Tensor, nn
 
-from limbeck.classify.config import ClassifierStage, DistillStage, Term, TrainStage
+from limbeck.classify.adapting import start_from
+from limbeck.classify.config import ClassifierStage, CompareStage, DistillStage, EmaTeacher, Objective, TrainStage
 from limbeck.classify.data import Data, evaluation_stream, load_data
-from limbeck.classify.fitting import fit_classifier, teacher_guesses
+from limbeck.classify.fitting import fit_classifier
 from limbeck.classify.products import write_classifier
 from limbeck.classify.teachers import Teacher
+from limbeck.classify.teaching import ONE, Teaching, reference_of, refuse_guessing
 from limbeck.engine import Machine
-from limbeck.errors import ModelError
+from limbeck.engine.evaluate import Guesses
+from limbeck.errors import ConfigError, ModelError
 from limbeck.models import build, data_config, load
 from limbeck.protocols import StageContext
 from limbeck.runs.folder import StageFolder
@@ -23,49 +25,43 @@ from limbeck.specs import Spec
 
 def run_train(config: TrainStage, folder: StageFolder, context: StageContext) -> None:
     """Train a classifier on labels alone."""
-    seed = stage_seed(config, context)
     machine = Machine(device=context.device, precision=config.train.precision)
-    data = load_data(config, seed=seed)
-    model = build_student(config.model, data, seed=seed)
-    terms = train_terms(config)
-    fitted = fit_classifier(
-        model,
-        terms,
-        data=data,
-        training=config.train,
-        machine=machine,
-        records=folder,
-        seed=seed,
-        title=folder.name,
-        progress=context.progress,
-    )
-    write_classifier(
-        folder,
-        fitted,
-        data=data,
-        machine=machine,
-        components=components_of(config, terms),
-        notes={"stage": "classify.train", "seed": seed},
-    )
+    data = load_data(config, seed=stage_seed(config, context))
+    _run(config, train_objective(config), folder, context, data, machine, Teaching(), None)
 
 
 def run_distill(config: DistillStage, folder: StageFolder, context: StageContext) -> None:
-    """Train a student with a teacher."""
-    seed = stage_seed(config, context)
+    """Train a student with whoever teaches."""
     machine = Machine(device=context.device, precision=config.train.precision)
-    data = load_data(config, seed=seed)
-    teacher = find_teacher(config.teacher, data, machine, context)
-    student = build_student(config.model, data, seed=seed)
+    data = load_data(config, seed=stage_seed(config, context))
+    teaching = find_teaching(config, data, machine, context)
+    reference = reference_of(teaching, data, machine)
+    if not (config.weak_teacher or context.smoke):
+        refuse_guessing(teaching, reference)
+    _run(config, config, folder, context, data, machine, teaching, reference)
+
+
+def _run(
+    config: ClassifierStage,
+    objective: Objective,
+    folder: StageFolder,
+    context: StageContext,
+    data: Data,
+    machine: Machine,
+    teaching: Teaching,
+    reference: Guesses | None,
+) -> None:
+    seed = stage_seed(config, context)
     fitted = fit_classifier(
-        student,
-        config.terms,
+        find_student(config, data, context, seed=seed),
+        objective,
         data=data,
         training=config.train,
         machine=machine,
         records=folder,
         seed=seed,
-        teacher=teacher,
-        reference=teacher_guesses(teacher, data, machine),
+        teaching=teaching,
+        reference=reference,
         title=folder.name,
         progress=context.progress,
     )
@@ -74,14 +70,16 @@ def run_distill(config: DistillStage, folder: StageFolder, context: StageContext
         fitted,
         data=data,
         machine=machine,
-        components=components_of(config, config.terms),
-        notes={"stage": "classify.distill", "seed": seed},
+        components=components_of(config, objective),
+        notes={"stage": config.kind, "seed": seed},  # type: ignore[attr-defined]
     )
 
 
-def train_terms(config: TrainStage) -> list[Term]:
+def train_objective(config: TrainStage) -> Objective:
     """The objective of training on labels alone."""
-    return [Term.model_validate({"loss": {"name": "cross_entropy", "label_smoothing": config.label_smoothing}})]
+    return Objective.model_validate(
+        [{"loss": {"name": "cross_entropy", "label_smoothing": config.label_smoothing}}]
+    )
 
 
 def stage_seed(config: ClassifierStage, context: StageContext) -> int:
@@ -96,15 +94,51 @@ def build_student(spec: Spec, data: Data, *, seed: int) -> nn.Module:
     return build(spec.name, **{"num_classes": len(data.class_names), **settings})
 
 
+def find_student(config: ClassifierStage, data: Data, context: StageContext, *, seed: int) -> nn.Module:
+    """The network that a stage trains, with its own initial weights or with trained ones.
+
+    Raises:
+        CheckpointError: `start_from` leads to no intact model.
+        ModelError: its weights do not fit the network.
+    """
+    student = build_student(config.model, data, seed=seed)
+    if config.start_from is None:
+        return student
+    return start_from(student, context.inputs[config.start_from], classes=len(data.class_names))
+
+
+def find_teaching(
+    config: DistillStage | CompareStage, data: Data, machine: Machine, context: StageContext
+) -> Teaching:
+    """Everyone who teaches in a stage.
+
+    Raises:
+        CheckpointError: a file is damaged or not a model of ours.
+        ModelError: a teacher does not fit the data.
+    """
+    if isinstance(config.teacher, EmaTeacher):
+        if config.stored is not None:
+            raise ConfigError(
+                "stored: the student's own average changes at every step; nothing of it can be stored."
+            )
+        return Teaching(average=config.teacher.ema)
+    several = isinstance(config.teacher, Mapping)
+    wanted = config.teacher if isinstance(config.teacher, Mapping) else {ONE: config.teacher}
+    teachers = {name: find_teacher(one, data, machine, context) for name, one in wanted.items()}
+    if several and not teachers:
+        raise ConfigError("teacher: the mapping is empty; name at least one teacher.")
+    return Teaching(teachers, stored=context.inputs[config.stored] if config.stored is not None else None)
+
+
 def find_teacher(wanted: str | Spec, data: Data, machine: Machine, context: StageContext) -> Teacher:
-    """The teacher that a stage names: a finished stage, a file, or a model by name.
+    """One teacher: of a finished stage, from a file, or a model by name.
 
     Raises:
         CheckpointError: the file is damaged or not a model of ours.
         ModelError: it does not fit the data.
     """
     if isinstance(wanted, str):
-        return loaded_teacher(context.inputs[wanted], data, machine)
+        return as_teacher(load(context.inputs[wanted]), data, machine)
     return pretrained_teacher(wanted, data, machine)
 
 
@@ -129,11 +163,6 @@ def pretrained_teacher(wanted: Spec, data: Data, machine: Machine) -> Teacher:
     return as_teacher(model, data, machine)
 
 
-def loaded_teacher(path: Path, data: Data, machine: Machine) -> Teacher:
-    """A teacher from a model file, a stage's folder or a run's folder."""
-    return as_teacher(load(path), data, machine)
-
-
 def as_teacher(model: nn.Module, data: Data, machine: Machine) -> Teacher:
     """A module as a frozen teacher; a module that knows no normalisation is given the data's."""
     model.to(machine.device).eval().requires_grad_(False)
@@ -146,13 +175,19 @@ def as_teacher(model: nn.Module, data: Data, machine: Machine) -> Teacher:
     return Teacher(model, facts, data.example(machine.device), images)
 
 
-def components_of(config: ClassifierStage, terms: Iterable[Term]) -> list[str]:
+def components_of(config: ClassifierStage, objective: Objective) -> list[str]:
     """What a stage uses, as "kind:name"."""
-    found = [f"model:{config.model.name}", f"source:{config.source.name}"]
-    for term in terms:
+    found = [f"model:{config.model.name}", f"source:{config.source.name}", *components_of_objective(objective)]
+    return [*found, *(f"augmentation:{a.name}" for a in config.train.augment)]
+
+
+def components_of_objective(objective: Objective) -> list[str]:
+    """What an objective uses, as "kind:name"."""
+    found: list[str] = []
+    for term in objective.terms:
         found.append(f"loss:{term.loss.name}")
         if isinstance(term.projector, Spec):
             found.append(f"projector:{term.projector.name}")
         if term.cost is not None:
             found.append(f"class cost:{term.cost.name}")
-    return found
+    return [*found, *(f"augmentation:{a.name}" for view in objective.views.values() for a in view)]

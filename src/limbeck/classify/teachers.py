@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.errors import ModelError
@@ -35,9 +36,16 @@ class Teacher:
         return self(self.example).shape[1]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits for images in [0, 1], without gradient."""
+        """Logits for images in [0, 1] of any size, without gradient."""
         with torch.no_grad():
-            return logits_of(self.model(normalise(images, self.data.mean, self.data.std)))
+            return logits_of(self.model(self.prepared(images)))
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] as the teacher was trained on them: in its size and its normalisation."""
+        size = tuple(self.data.input_shape[1:])
+        if tuple(images.shape[2:]) != size:
+            images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+        return normalise(images, self.data.mean, self.data.std)
 
 
 def logits_of(output: object) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from limbeck.registry import Registry
 
@@ -34,7 +34,7 @@ def rows(what: str) -> list[tuple[str, str]]:
     if what == "recipes":
         from limbeck.recipes import catalogue
 
-        return [(name, catalogue.summary(name)) for name in catalogue.names()]
+        return [(name, catalogue.summary(name) + _some(catalogue.variants(name))) for name in catalogue.names()]
     if what == "stages":
         from limbeck.recipes.kinds import STAGES
 
@@ -42,15 +42,25 @@ def rows(what: str) -> list[tuple[str, str]]:
     if what == "methods":
         from limbeck.classify.methods import METHODS
 
-        return [(name, " + ".join(_term(term) for term in terms)) for name, terms in METHODS.items()]
+        return [(name, " + ".join(_term(term) for term in method["terms"])) for name, method in METHODS.items()]
     registry = registries()[what]
     return [(name, registry.describe(name.replace("*", "NAME")).summary) for name in registry]
+
+
+def _some(variants: Sequence[str], shown: int = 6) -> str:
+    """The names of a recipe's variants, as far as they fit; `limbeck show` has them all."""
+    if not variants:
+        return ""
+    more = f" and {len(variants) - shown} more" if len(variants) > shown else ""
+    return f". Variants: {', '.join(variants[:shown])}{more}"
 
 
 def _term(term: Mapping[str, object]) -> str:
     loss = term["loss"]
     name = loss["name"] if isinstance(loss, Mapping) else loss
     weight = term.get("weight", 1.0)
+    if isinstance(weight, tuple):
+        return f"({', '.join(f'{w:g}' for w in weight)}) {name}"
     return str(name) if weight == 1.0 else f"{weight:g} {name}"
 
 

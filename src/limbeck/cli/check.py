@@ -15,18 +15,23 @@ def check(
     syntax: Annotated[
         bool, typer.Option("--syntax", help="The recipe's text alone: no data is opened, torch is not needed.")
     ] = False,
+    variant: options.Variant = None,
     overrides: options.Overrides = None,
     smoke: options.Smoke = False,
     plugin: options.Plugins = None,
 ) -> None:
-    """Find everything that is wrong with a recipe.
+    """Find everything that is wrong with a recipe and with each of its variants.
 
     Names, settings and references; without --syntax also data, networks, taps and projectors.
     """
-    with options.opened(recipe, overrides=overrides, smoke=smoke, plugins=plugin) as checked:
+    with options.checked(recipe, variant=variant, overrides=overrides, smoke=smoke, plugins=plugin) as found:
         if not syntax:
-            from limbeck.recipes.planning import rehearse
+            from limbeck.recipes.planning import rehearse_all
 
-            rehearse(checked)
+            rehearse_all(found)
     what = "reads well" if syntax else "can run here"
-    say(f"{checked.name} {what}: {', '.join(f'{n} ({k})' for n, k in checked.kinds.items())}")
+    first = next(iter(found.values()))
+    label = first.name if variant is None else f"{first.name}, variant {variant},"
+    say(f"{label} {what}: {', '.join(f'{n} ({k})' for n, k in first.kinds.items())}")
+    if len(found) > 1:
+        say(f"with each of its {len(found) - 1} variants: {', '.join(name for name in found if name)}")

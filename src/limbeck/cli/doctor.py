@@ -16,7 +16,13 @@ CORE = (
     "typer", "rich", "jinja2",
 )  # fmt: skip
 EXTRAS = {
-    "hf": {"pyarrow": "reading parquet files"},
+    "export": {"onnx": "ONNX files", "onnxscript": "writing ONNX files", "onnxruntime": "checking ONNX files"},
+    "hf": {
+        "pyarrow": "reading parquet files",
+        "datasets": "streaming from the Hugging Face hub",
+        "transformers": "Hugging Face models",
+        "huggingface-hub": "publishing models",
+    },
     "track": {"tensorboard": "the TensorBoard tracker"},
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from limbeck.cli import check, cite, demo, doctor, export, listing, plan, report, run, show
+from limbeck.cli import check, cite, demo, doctor, export, listing, plan, report, run, show, table
 from limbeck.errors import InputError, Interrupted, LimbeckError
 from limbeck.version import __version__
 
@@ -31,6 +31,7 @@ app.command("plan")(plan.plan)
 app.command("list")(listing.list_)
 app.command("show")(show.show)
 app.command("report")(report.report)
+app.command("table")(table.table)
 app.command("export")(export.export)
 app.command("cite")(cite.cite)
 app.command("doctor")(doctor.doctor)

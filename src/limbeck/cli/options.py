@@ -22,6 +22,10 @@ Overrides = Annotated[
 Smoke = Annotated[
     bool, typer.Option("--smoke", help="Lay the recipe's smoke block over it: two steps, to see it run.")
 ]
+Variant = Annotated[
+    str | None,
+    typer.Option("--variant", metavar="NAME", help="One of the recipe's variants: `limbeck show RECIPE`."),
+]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="The run's seed, instead of the recipe's.")]
 Plugins = Annotated[
     list[str] | None,
@@ -39,6 +43,7 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 def opened(
     recipe: str,
     *,
+    variant: str | None = None,
     overrides: list[str] | None = None,
     smoke: bool = False,
     seed: int | None = None,
@@ -59,4 +64,34 @@ def opened(
     with imports_allowed(load_plugins(plugins or [])):
         name, text = read(recipe)
         given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
-        yield load_recipe(text, name=name, where=recipe, smoke=smoke, overrides=given)
+        yield load_recipe(text, name=name, where=recipe, variant=variant, smoke=smoke, overrides=given)
+
+
+@contextmanager
+def checked(
+    recipe: str,
+    *,
+    variant: str | None = None,
+    overrides: list[str] | None = None,
+    smoke: bool = False,
+    plugins: list[str] | None = None,
+) -> Iterator[dict[str | None, Recipe]]:
+    """As `opened`, for the recipe as it stands and with each of its variants, or for the one that is asked for.
+
+    Raises:
+        LimbeckError: with every problem of all of them.
+    """
+    from limbeck.recipes.catalogue import read
+    from limbeck.recipes.plugins import load_plugins
+    from limbeck.recipes.schema import load_recipe, load_variants
+    from limbeck.registry import imports_allowed
+
+    with imports_allowed(load_plugins(plugins or [])):
+        name, text = read(recipe)
+        if variant is None:
+            yield load_variants(text, name=name, where=recipe, smoke=smoke, overrides=overrides or [])
+        else:
+            given = overrides or []
+            yield {
+                variant: load_recipe(text, name=name, where=recipe, variant=variant, smoke=smoke, overrides=given)
+            }

@@ -8,6 +8,7 @@ from limbeck.cli.console import heading, note, say, show_rows
 
 def plan(
     recipe: options.RecipeName,
+    variant: options.Variant = None,
     overrides: options.Overrides = None,
     smoke: options.Smoke = False,
     device: options.Device = None,
@@ -20,7 +21,7 @@ def plan(
     from limbeck.recipes.planning import plan_recipe
     from limbeck.report.quantities import quantity
 
-    with options.opened(recipe, overrides=overrides, smoke=smoke, plugins=plugin) as checked:
+    with options.opened(recipe, variant=variant, overrides=overrides, smoke=smoke, plugins=plugin) as checked:
         note("timing a few steps of each stage ...")
         costs = plan_recipe(checked, device=device)
     heading(checked.title)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,7 @@ def run(
         Path | None,
         typer.Option("--out", help="The run folder; runs/RECIPE/sSEED unless given. A begun one continues."),
     ] = None,
+    variant: options.Variant = None,
     overrides: options.Overrides = None,
     smoke: options.Smoke = False,
     seed: options.Seed = None,
@@ -30,6 +32,15 @@ def run(
         list[str] | None,
         typer.Option(
             "--fresh", metavar="STAGE", help="Begin a stage again, and what builds on it; the old is kept aside."
+        ),
+    ] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--reuse",
+            metavar="PATH",
+            help="Take over finished stages with equal settings from this run, or from the runs in this folder. "
+            "Repeatable.",
         ),
     ] = None,
     device: options.Device = None,
@@ -40,23 +51,35 @@ def run(
 
     Finished stages are skipped, unfinished ones resumed, changed ones refused with a list of the changes.
     """
-    with options.opened(recipe, overrides=overrides, smoke=smoke, seed=seed, plugins=plugin) as checked:
-        execute(checked, out, fresh=fresh or [], device=device, quiet=quiet)
+    with options.opened(
+        recipe, variant=variant, overrides=overrides, smoke=smoke, seed=seed, plugins=plugin
+    ) as checked:
+        execute(checked, out, fresh=fresh or [], reuse=reuse or [], device=device, quiet=quiet)
 
 
-def execute(checked: Recipe, out: Path | None, *, fresh: list[str], device: str | None, quiet: bool) -> RunFolder:
+def execute(
+    checked: Recipe,
+    out: Path | None,
+    *,
+    fresh: list[str],
+    reuse: Sequence[Path] = (),
+    device: str | None,
+    quiet: bool,
+) -> RunFolder:
     """Run a checked recipe, write its report and say what came of it."""
     from limbeck.engine.processes import is_main
     from limbeck.recipes.runner import default_folder, run_recipe
 
     folder = out if out is not None else default_folder(checked)
     if not quiet and is_main():
-        note(f"{checked.title}: {', '.join(checked.stages)} -> {folder}")
+        variant = f", variant {checked.variant}" if checked.variant else ""
+        note(f"{checked.title}{variant}: {', '.join(checked.stages)} -> {folder}")
     finished = run_recipe(
         checked,
         folder,
         command=["limbeck", *sys.argv[1:]],
         fresh=fresh,
+        reuse=reuse,
         device=device,
         progress=not quiet and sys.stderr.isatty(),
     )
@@ -84,13 +107,15 @@ def tell(run: RunFolder, page: Path | None) -> None:
     from limbeck.report.tables import table_of
 
     models: list[Path] = []
+    taken = {event.get("stage"): event.get("path") for event in run.events() if event.get("kind") == "reused"}
     for stage in run.stages():
         result = stage.result()
         tables = stage.tables()
         if "comparison" in tables:
             show_table(table_of(tables["comparison"]))
         say()
-        say(f"{stage.name}: {result['summary']}")
+        origin = f" Taken over from {taken[stage.name]}." if stage.name in taken else ""
+        say(f"{stage.name}: {result['summary']}{origin}")
         if result.get("model"):
             models.append(stage.path / result["model"])
     say()

@@ -73,14 +73,20 @@ def _method(name: str) -> bool:
     if name not in METHODS:
         return False
     heading(f"{name}  (method)")
-    for term in METHODS[name]:
-        say(f"- {_flow(term)}")
+    for key, value in METHODS[name].items():
+        if key == "terms":
+            for term in value:
+                say(f"- {_flow(term)}")
+        else:
+            say(f"{key}: {_flow(value)}")
     return True
 
 
 def _flow(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
     return str(value)
 
 
@@ -126,6 +132,10 @@ def _recipe(name: str) -> bool:
     if name not in catalogue.names():
         return False
     say(catalogue.read(name)[1].rstrip())
+    variants = catalogue.variants(name)
+    if variants:
+        # A comment, so that what is printed is still the recipe: `limbeck show NAME > mine.yaml`.
+        say(f"# {len(variants)} variants (limbeck run {name} --variant NAME): {', '.join(variants)}")
     return True
 
 

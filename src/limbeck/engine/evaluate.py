@@ -98,8 +98,26 @@ def evaluate(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Guesses:
+    """What a frozen model makes of every image of a set.
+
+    Attributes:
+        classes: its class for each image, shape (images,), int64.
+        labels: the right one, shape (images,), int64.
+    """
+
+    classes: Tensor
+    labels: Tensor
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose class is right."""
+        return float((self.classes == self.labels).double().mean())
+
+
 @torch.no_grad()
-def guesses(predict: Callable[[Tensor], Tensor], stream: Stream, *, machine: Machine, images: int) -> Tensor:
+def guesses(predict: Callable[[Tensor], Tensor], stream: Stream, *, machine: Machine, images: int) -> Guesses:
     """The class that a frozen model gives to every image, so that it runs once and not in every evaluation.
 
     Args:
@@ -109,10 +127,11 @@ def guesses(predict: Callable[[Tensor], Tensor], stream: Stream, *, machine: Mac
         images: size of the set.
 
     Returns:
-        Class indices, shape (images,), int64, by the batches' `index`.
+        Class indices and labels by the batches' `index`.
     """
-    found = torch.zeros(images, dtype=torch.int64, device=machine.device)
+    found = torch.zeros(2, images, dtype=torch.int64, device=machine.device)
     with machine.autocast():
         for batch in stream.epoch(1):
-            found[batch["index"]] = predict(batch["images"]).argmax(1)
-    return found
+            found[0, batch["index"]] = predict(batch["images"]).argmax(1)
+            found[1, batch["index"]] = batch["labels"]
+    return Guesses(found[0], found[1])

@@ -250,13 +250,14 @@ def fit(
     *,
     machine: Machine,
     records: Records,
-    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+    optimizer: Callable[[list[Any]], torch.optim.Optimizer],
     schedule: Callable[[float, float], float] = constant,
     epochs: int = 1,
     steps: int | None = None,
     warmup_epochs: float = 0.0,
     accumulation: int = 1,
     clip_norm: float | None = None,
+    lr_factors: Mapping[str, float] | None = None,
     ema_decay: float | None = None,
     compile_module: bool = False,
     seed: int = 0,
@@ -278,13 +279,14 @@ def fit(
         stream: training batches; its batch size is that of all processes together.
         machine: device, processes and precision.
         records: where scalars go; checkpoints go to `checkpoints/` beside them.
-        optimizer: builds the optimizer from the trainable parameters.
+        optimizer: builds the optimizer from groups of the trainable parameters.
         schedule: (epochs done, epochs in all) to the factor of the learning rate.
         epochs: passes over the stream.
         steps: stop after this many optimizer steps instead; schedules then span these steps.
         warmup_epochs: epochs of linear warm-up.
         accumulation: batches a step.
         clip_norm: largest norm of the gradient.
+        lr_factors: parameter's name in the trainable module -> factor of its learning rate; 1 unless given.
         ema_decay: keep an average of the weights; it is what is evaluated and kept.
         compile_module: compile the trainable module.
         seed: for what layers draw during training.
@@ -311,7 +313,7 @@ def fit(
     settle_frozen(task, machine)
     own_mode = module.training
     machine.forget_peak()
-    learnt = [p for p in module.parameters() if p.requires_grad]
+    learnt = _groups(module, lr_factors or {})
     if not learnt:
         raise TaskError("nothing in the trainable module requires a gradient. Was it frozen, as a teacher is?")
     if len(stream) == 0:
@@ -322,7 +324,7 @@ def fit(
         task.trainable = torch.compile(module)  # type: ignore[assignment]
     built = optimizer(learnt)
     for group in built.param_groups:
-        group["initial_lr"] = group["lr"]
+        group["initial_lr"] = group["lr"] * group.get("lr_factor", 1.0)
     task.trainable, prepared = machine.accelerator.prepare(task.trainable, built)
 
     def learning_rate(done: float) -> float:
@@ -401,6 +403,15 @@ def _run(
         if loop.done() or loop.machine.any(loop.seconds_since_save >= checkpoint_seconds):
             loop.save()
         loop.leave_if_asked(flag)
+
+
+def _groups(module: nn.Module, lr_factors: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Parameters that want a gradient, grouped by the factor of their learning rate."""
+    by_factor: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            by_factor.setdefault(lr_factors.get(name, 1.0), []).append(parameter)
+    return [{"params": found, "lr_factor": factor} for factor, found in by_factor.items()]
 
 
 def settle_frozen(task: Task, machine: Machine) -> None:

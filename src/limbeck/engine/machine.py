@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
@@ -34,7 +34,12 @@ class Machine:
         # Accelerate keeps one process-wide state; two stages of a recipe may differ in precision.
         AcceleratorState._reset_state()
         try:
-            self.accelerator = Accelerator(mixed_precision=_MIXED[precision], cpu=device == "cpu")
+            self.accelerator = Accelerator(
+                mixed_precision=_MIXED[precision],
+                cpu=device == "cpu",
+                # Statistics are agreed on when weights are judged; memories are the same everywhere, and large.
+                kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+            )
         except ValueError as error:
             raise ConfigError(f"precision '{precision}' is not possible on this device: {error}") from error
         if precision == "float16" and self.accelerator.device.type == "cpu":

@@ -5,20 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from limbeck.lazy import make_lazy
-from limbeck.losses._registry import FILES, LOSSES, register
+from limbeck.losses._registry import FILES, LOSSES, register, relational
 
 _PUBLIC = {
     **FILES,
+    "CRD": "crd",
+    "VID": "vid",
     "BottleneckProjector": "feature_projectors",
+    "ConnectorProjector": "feature_projectors",
     "ConvProjector": "feature_projectors",
     "ProjectorEnsemble": "projector_ensemble",
+    "ReviewKD": "reviewkd",
+    "TransferProjector": "feature_projectors",
+    "crd_loss": "crd",
+    "crd_remember": "crd",
+    "ofd_margin": "ofd",
 }
 
 if TYPE_CHECKING:
     from limbeck.losses.activation_histogram import channel_histogram_kl, histogram_kl, sorted_w2
     from limbeck.losses.channel_families import exponential_kl, exponential_w2, laplace_kl, laplace_w2
+    from limbeck.losses.crd import CRD, crd, crd_loss, crd_remember
     from limbeck.losses.cross_entropy import cross_entropy
-    from limbeck.losses.feature_projectors import BottleneckProjector, ConvProjector
+    from limbeck.losses.feature_projectors import (
+        BottleneckProjector,
+        ConnectorProjector,
+        ConvProjector,
+        TransferProjector,
+    )
     from limbeck.losses.gaussian_divergence import gaussian_bhattacharyya, gaussian_kl, gaussian_symmetric_kl
     from limbeck.losses.gaussian_divergence_full import (
         gaussian_bhattacharyya_full,
@@ -27,8 +41,12 @@ if TYPE_CHECKING:
     )
     from limbeck.losses.hint import hint
     from limbeck.losses.kd import kd
+    from limbeck.losses.ofd import ofd, ofd_margin
     from limbeck.losses.pixel_matching import pixel_mmd, pixel_mmd_polynomial, pixel_transport
     from limbeck.losses.projector_ensemble import ProjectorEnsemble, direction_alignment
+    from limbeck.losses.reviewkd import ReviewKD, reviewkd, reviewkd_hcl
+    from limbeck.losses.simkd import simkd
+    from limbeck.losses.vid import VID, vid
     from limbeck.losses.wkd_feature import wkd_feature, wkd_feature_full
     from limbeck.losses.wkd_logit import (
         wkd_logit,
@@ -39,11 +57,19 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "CRD",
     "LOSSES",
+    "VID",
     "BottleneckProjector",
+    "ConnectorProjector",
     "ConvProjector",
     "ProjectorEnsemble",
+    "ReviewKD",
+    "TransferProjector",
     "channel_histogram_kl",
+    "crd",
+    "crd_loss",
+    "crd_remember",
     "cross_entropy",
     "direction_alignment",
     "exponential_kl",
@@ -59,11 +85,18 @@ __all__ = [
     "kd",
     "laplace_kl",
     "laplace_w2",
+    "ofd",
+    "ofd_margin",
     "pixel_mmd",
     "pixel_mmd_polynomial",
     "pixel_transport",
     "register",
+    "relational",
+    "reviewkd",
+    "reviewkd_hcl",
+    "simkd",
     "sorted_w2",
+    "vid",
     "wkd_feature",
     "wkd_feature_full",
     "wkd_logit",

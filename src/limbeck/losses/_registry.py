@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 from limbeck.registry import Registry
+
+Loss = TypeVar("Loss", bound=Any)
 
 FILES = {
     "cross_entropy": "cross_entropy",
@@ -32,8 +36,30 @@ FILES = {
     "pixel_mmd": "pixel_matching",
     "pixel_mmd_polynomial": "pixel_matching",
     "pixel_transport": "pixel_matching",
+    "crd": "crd",
+    "ofd": "ofd",
+    "reviewkd": "reviewkd",
+    "reviewkd_hcl": "reviewkd",
+    "simkd": "simkd",
+    "vid": "vid",
 }
 """Name of a loss -> file of this package that defines it."""
 
 LOSSES = Registry("loss", {name: f"limbeck.losses.{file}" for name, file in FILES.items()})
 register = LOSSES.register
+
+
+def relational(loss: Loss) -> Loss:
+    """Mark a loss that relates the samples of a batch to each other.
+
+    Under several processes a task gives such a loss the whole batch of all of them, so that its value does not
+    depend on how the batch was split.
+
+    Example:
+        >>> @relational
+        ... def spread(student_features): return student_features.var()
+        >>> spread.relational
+        True
+    """
+    loss.relational = True  # type: ignore[attr-defined]
+    return loss

@@ -6,13 +6,15 @@ activations. In training mode batch statistics are used, so projectors are in tr
 
 from __future__ import annotations
 
-from typing import cast
+import math
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from limbeck.bounds import PositiveInt
-from limbeck.errors import ShapeError
+from limbeck.errors import ConfigError, ShapeError
+from limbeck.numerics.transfer_block import TransferProjector as TransferProjector
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
@@ -92,6 +94,45 @@ class BottleneckProjector(nn.Module):
     def forward(self, student_map: Tensor) -> Tensor:
         """Project a map, shape (n, c, h, w)."""
         return torch.relu(cast(Tensor, self.bn(self.conv3(self.conv2(self.conv1(student_map))))))
+
+
+class ConnectorProjector(nn.Module):
+    """A 1x1 convolution without bias and batch norm; no activation, and the size stays.
+
+    Args:
+        student_shape: channels, height and width of the student's map.
+        teacher_shape: channels, height and width of the teacher's map; only its channels matter.
+        init: of the convolution; "default" is that of `torch.nn.Conv2d`, "fan_out" is normal with a standard
+            deviation of sqrt(2 / channels of the teacher).
+
+    Raises:
+        ShapeError: shapes that are no maps.
+        ConfigError: an initialisation that does not exist.
+
+    Example:
+        >>> projector = ConnectorProjector(student_shape=(8, 4, 4), teacher_shape=(16, 8, 8))
+        >>> projector(torch.zeros(2, 8, 4, 4)).shape
+        torch.Size([2, 16, 4, 4])
+
+    References:
+        The connector of the overhaul of feature distillation, there with "fan_out" [heo2019comprehensive].
+    """
+
+    def __init__(
+        self, *, student_shape: Shape, teacher_shape: Shape, init: Literal["default", "fan_out"] = "default"
+    ) -> None:
+        super().__init__()
+        if init not in ("default", "fan_out"):
+            raise ConfigError(f"ConnectorProjector: unknown init '{init}'. Known: default, fan_out.")
+        channels, out = _checked(student_shape)[0], _checked(teacher_shape)[0]
+        self.conv = nn.Conv2d(channels, out, 1, bias=False)
+        self.bn = nn.BatchNorm2d(out)
+        if init == "fan_out":
+            nn.init.normal_(self.conv.weight, std=math.sqrt(2 / out))
+
+    def forward(self, student_map: Tensor) -> Tensor:
+        """Project a map, shape (n, c, h, w)."""
+        return cast(Tensor, self.bn(self.conv(student_map)))
 
 
 def _checked(shape: Shape) -> Shape:

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 from limbeck.registry import Registry
 
-CIFAR_RESNETS = (
-    "resnet8",
-    "resnet14",
-    "resnet20",
-    "resnet32",
-    "resnet44",
-    "resnet56",
-    "resnet110",
-    "resnet8x4",
-    "resnet32x4",
-)
+CIFAR = {
+    "resnet8": "resnet",
+    "resnet14": "resnet",
+    "resnet20": "resnet",
+    "resnet32": "resnet",
+    "resnet44": "resnet",
+    "resnet56": "resnet",
+    "resnet110": "resnet",
+    "resnet8x4": "resnet",
+    "resnet32x4": "resnet",
+    "convnet": "convnet",
+    "convnet3": "convnet",
+    "convnet4": "convnet",
+    "mobilenet_v2": "mobilenet_v2",
+    "mobilenet_v2_half": "mobilenet_v2",
+    "resnet50_cifar": "bottleneck_resnet",
+    "shufflenet_v1": "shufflenet_v1",
+    "shufflenet_v2": "shufflenet_v2",
+    "vgg8": "vgg",
+    "vgg11": "vgg",
+    "vgg13": "vgg",
+    "vgg16": "vgg",
+    "vgg19": "vgg",
+    "wrn_16_1": "wide_resnet",
+    "wrn_16_2": "wide_resnet",
+    "wrn_40_1": "wide_resnet",
+    "wrn_40_2": "wide_resnet",
+}
+"""The networks for small images, each with its file in `limbeck.models.cifar`."""
 
 MODELS = Registry(
     "model",
     {
-        **dict.fromkeys(CIFAR_RESNETS, "limbeck.models.cifar.resnet"),
+        **{name: f"limbeck.models.cifar.{file}" for name, file in CIFAR.items()},
+        "reused_head": "limbeck.models.reused_head",
+        "hf/*": "limbeck.models.hugging_face",
         "timm/*": "limbeck.models.hub",
         "torchvision/*": "limbeck.models.hub",
     },

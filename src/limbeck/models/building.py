@@ -38,7 +38,8 @@ def build(name: str, **settings: Any) -> nn.Module:
     else:
         _check(name, settings)
     model = _called(name, builder, settings)
-    model.limbeck_spec = {"name": name, **settings}  # type: ignore[assignment]
+    if not hasattr(model, "limbeck_spec"):  # one made out of a repository says itself how to do without that
+        model.limbeck_spec = {"name": name, **settings}  # type: ignore[assignment]
     return model
 
 

@@ -32,7 +32,7 @@ def classifier_of(model: nn.Module, num_classes: int) -> tuple[str, nn.Linear | 
     layers = {name: m for name, m in layers.items() if _outputs(m) is not None}
     asked = _asked(model)
     for name, layer in layers.items():
-        if layer is asked and _outputs(layer) == num_classes:
+        if any(layer is part for part in asked) and _outputs(layer) == num_classes:
             return name, layer
     found = [name for name, layer in layers.items() if _outputs(layer) == num_classes]
     if not found:
@@ -50,7 +50,9 @@ def _outputs(module: object) -> int | None:
     return None
 
 
-def _asked(model: nn.Module) -> object:
+def _asked(model: nn.Module) -> tuple[nn.Module, ...]:
+    """What a timm model calls its classifier, with the layers inside; the first of two, as DeiT and LeViT have."""
     ask = getattr(model, "get_classifier", None)
     answer = ask() if callable(ask) else None
-    return answer[0] if isinstance(answer, tuple) else answer
+    first = answer[0] if isinstance(answer, tuple) else answer
+    return tuple(first.modules()) if isinstance(first, nn.Module) else ()

@@ -17,6 +17,7 @@ from limbeck.files import atomic_write
 from limbeck.models.artefact import load, plain_tensors, read_card
 from limbeck.models.building import build
 from limbeck.models.data_config import DataConfig
+from limbeck.taps import first_tensor
 
 
 def export_state_dict(path_in: str | Path, path_out: str | Path) -> Path:
@@ -139,8 +140,8 @@ def _check_equal(model: nn.Module, again: nn.Module, target: Path) -> None:
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
-    output = model(images)
-    assert isinstance(output, Tensor)
+    output = first_tensor(model(images))
+    assert output is not None
     return output
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from limbeck.errors import InputError, UnknownNameError, did_you_mean
@@ -49,3 +50,10 @@ def summary(name: str) -> str:
         if line.startswith("title:"):
             return line.removeprefix("title:").strip()
     return ""
+
+
+def variants(name: str) -> list[str]:
+    """Names of a shipped recipe's variants, in their order; read by eye, as parsing every recipe takes long."""
+    text = (LIBRARY / f"{name}.yaml").read_text(encoding="utf-8")
+    block = re.search(r"^variants:\n((?:(?: .*)?\n)*)", text, flags=re.MULTILINE)
+    return re.findall(r"^  ([a-z][a-z0-9_-]*):", block.group(1), flags=re.MULTILINE) if block else []

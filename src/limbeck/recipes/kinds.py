@@ -46,6 +46,11 @@ STAGES: Mapping[str, StageKind] = {
         f"{_CLASSIFY}.compare:run_compare",
         f"{_CLASSIFY}.planning:plan_compare",
     ),
+    "classify.store_teacher": StageKind(
+        f"{_CLASSIFY}.stored.config:StoreStage",
+        f"{_CLASSIFY}.stored.stage:run_store",
+        f"{_CLASSIFY}.stored.stage:plan_store",
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Values over values: the smoke block over the stages, `--set` over both."""
+"""Values over values: a variant and the smoke block over the stages, `--set` over both."""
 
 from __future__ import annotations
 
@@ -7,24 +7,50 @@ from typing import Any
 
 from limbeck.errors import ConfigError, did_you_mean
 from limbeck.recipes.places import Problems
-from limbeck.recipes.text import parse_value
+from limbeck.recipes.text import Path, parse_value
 
 
-def lay_over(data: dict[str, Any], problems: Problems) -> None:
+def lay_smoke(data: dict[str, Any], problems: Problems) -> None:
     """Lay the recipe's `smoke` block over its stages, in place."""
-    smoke, stages = data.get("smoke"), data["stages"]
+    smoke = data.get("smoke")
     if not isinstance(smoke, dict):
         problems.add(("smoke",), "a smoke run was asked for, and the recipe has no 'smoke' block.")
         return
-    problems.smoke = True
-    for name, values in smoke.items():
-        if name not in stages:
+    _lay_over(data, smoke, ("smoke",), problems)
+
+
+def lay_variant(data: dict[str, Any], variant: str, problems: Problems) -> None:
+    """Lay one of the recipe's `variants` over its stages, in place."""
+    variants = data.get("variants")
+    known = variants if isinstance(variants, dict) else {}
+    if variant not in known:
+        listed = f"It has: {', '.join(known)}." if known else "It has none."
+        problems.add(
+            ("--variant", variant), f"the recipe has no such variant.{did_you_mean(variant, known)} {listed}"
+        )
+    elif isinstance(known[variant], dict):
+        _lay_over(data, known[variant], ("variants", variant), problems)
+
+
+def _lay_over(data: dict[str, Any], overlay: Mapping[str, Any], place: Path, problems: Problems) -> None:
+    """Merge an overlay into the stages; a stage that only the overlay has, with a kind, comes before the rest."""
+    stages: dict[str, Any] = data["stages"]
+    problems.overlays.append(place)
+    added: dict[str, Any] = {}
+    for name, values in overlay.items():
+        if name in stages:
+            if isinstance(values, dict) and isinstance(stages[name], dict):
+                stages[name] = _merged(stages[name], values)
+        elif isinstance(values, dict) and "kind" in values:
+            added[name] = values
+        else:
             known = ", ".join(stages)
             problems.add(
-                ("smoke", name), f"no stage is named '{name}'.{did_you_mean(name, stages)} Stages: {known}."
+                (*place, name),
+                f"no stage is named '{name}'.{did_you_mean(name, stages)} Stages: {known}. "
+                "A stage of the overlay's own needs a 'kind'.",
             )
-        elif isinstance(values, dict) and isinstance(stages[name], dict):
-            stages[name] = _merged(stages[name], values)
+    data["stages"] = {**added, **stages}
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

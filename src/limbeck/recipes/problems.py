@@ -70,7 +70,7 @@ def _message(problem: Any, path: Path, model: type[BaseModel], kind: str) -> str
 def _unknown_field(path: Path, model: type[BaseModel], kind: str) -> str:
     name = str(path[-1])
     place = _model_at(model, path[:-1]) or model
-    where = kind if len(path) == 1 else str(path[-2])
+    where = next((part for part in reversed(path[:-1]) if isinstance(part, str)), kind)
     fields = [f for f in place.model_fields if f != "kind"]
     near = did_you_mean(name, fields)
     if not near and len(path) == 1:
@@ -81,8 +81,10 @@ def _unknown_field(path: Path, model: type[BaseModel], kind: str) -> str:
 
 
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
+    key = False  # the next part is a key of a mapping, not a field
     for part in path:
-        if isinstance(part, int):
+        if isinstance(part, int) or key:
+            key = False
             continue
         field = model.model_fields.get(part)
         if field is None:
@@ -90,8 +92,16 @@ def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
         inner = next(_models(field.annotation), None)
         if inner is None:
             return None
-        model = inner
+        model, key = inner, _holds_mapping(field.annotation)
     return model
+
+
+def _holds_mapping(annotation: Any) -> bool:
+    """Whether a field takes a mapping of names to models."""
+    kind = typing.get_origin(annotation)
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return True
+    return any(_holds_mapping(part) for part in typing.get_args(annotation))
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

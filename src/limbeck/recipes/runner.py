@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from limbeck.engine.processes import is_main, wait_for_all
 from limbeck.errors import ConfigError, Interrupted, RunFolderError, UnknownNameError, did_you_mean
 from limbeck.protocols import StageContext
 from limbeck.recipes.kinds import STAGES, StageKind, load_attribute
+from limbeck.recipes.reuse import take_over
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder, StageFolder
 from limbeck.runs.provenance import provenance
@@ -17,7 +18,10 @@ from limbeck.runs.provenance import provenance
 
 def default_folder(recipe: Recipe) -> Path:
     """Where a run goes unless told: the same for the same recipe and seed, so that running again continues."""
-    return Path("runs") / recipe.name / f"{'smoke-' if recipe.smoke else ''}s{recipe.seed}"
+    folder = Path("runs") / recipe.name
+    if recipe.variant is not None:
+        folder = folder / recipe.variant
+    return folder / f"{'smoke-' if recipe.smoke else ''}s{recipe.seed}"
 
 
 def run_recipe(
@@ -26,6 +30,7 @@ def run_recipe(
     *,
     command: Sequence[str],
     fresh: Sequence[str] = (),
+    reuse: Sequence[Path] = (),
     device: str | None = None,
     progress: bool = False,
     kinds: Mapping[str, StageKind] = STAGES,
@@ -37,6 +42,7 @@ def run_recipe(
         out: the run's folder.
         command: what was typed, for the provenance.
         fresh: stages to begin again, with every stage that builds on them.
+        reuse: run folders, or folders of them, whose finished stages are taken over where nothing differs.
         device: a torch device; what is found unless given.
         progress: show progress bars.
         kinds: the stage kinds that exist.
@@ -46,6 +52,7 @@ def run_recipe(
 
     Raises:
         ConfigError: a finished or begun stage has other settings now.
+        RunFolderError: there is no run at a path of `reuse`, or what would be taken over is damaged.
         Interrupted: a signal asked for a stop; the state is saved.
         LimbeckError: whatever a stage raises on purpose; it is recorded first.
     """
@@ -65,16 +72,19 @@ def run_recipe(
         _refuse_changes(recipe, run, but=again)
         _begin_again(run, again)
         run.amend(recipe_text=recipe.text, resolved=recipe.resolved)
+        # Before the other processes are let go: they ask each stage's folder whether it is finished.
+        taken = take_over(recipe, run, reuse, but=again)
         wait_for_all(device)
-        _run_stages(recipe, run, kinds, device, progress)
+        _run_stages(recipe, run, kinds, device, progress, taken)
     return run
 
 
 def _open(recipe: Recipe, out: Path, command: Sequence[str]) -> RunFolder:
     if (out / "resolved.json").exists():
         return RunFolder.open(out)
+    more = {} if recipe.variant is None else {"variant": recipe.variant}
     return RunFolder.create(
-        out, recipe_text=recipe.text, resolved=recipe.resolved, provenance=provenance(list(command))
+        out, recipe_text=recipe.text, resolved=recipe.resolved, provenance=provenance(list(command), **more)
     )
 
 
@@ -110,12 +120,18 @@ def _refuse_changes(recipe: Recipe, run: RunFolder, *, but: Sequence[str]) -> No
 
 
 def _run_stages(
-    recipe: Recipe, run: RunFolder, kinds: Mapping[str, StageKind], device: str | None, progress: bool
+    recipe: Recipe,
+    run: RunFolder,
+    kinds: Mapping[str, StageKind],
+    device: str | None,
+    progress: bool,
+    taken: Collection[str] = (),
 ) -> None:
     for name in recipe.stages:
         folder = run.stage(name)
         if folder.finished:
-            _note(run, "skipped", name)
+            if name not in taken:
+                _note(run, "skipped", name)
         else:
             _run_stage(recipe, folder, run, kinds[recipe.kinds[name]], device, progress)
         wait_for_all(device)
@@ -129,7 +145,7 @@ def _run_stage(
     if is_main():
         folder.begin(recipe.stage_config(name))
     inputs = {value: _artefact(value, recipe, run) for value in recipe.references.get(name, ())}
-    context = StageContext(seed=recipe.seed, inputs=inputs, device=device, progress=progress)
+    context = StageContext(seed=recipe.seed, inputs=inputs, device=device, progress=progress, smoke=recipe.smoke)
     try:
         load_attribute(kind.run)(recipe.stages[name], folder, context)
         _require_result(folder)

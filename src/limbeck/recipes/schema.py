@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from pydantic import ValidationError
 from limbeck.errors import ConfigError, did_you_mean
 from limbeck.recipes import text as yaml_text
 from limbeck.recipes.kinds import STAGES, StageKind
-from limbeck.recipes.overlay import lay_over, override
+from limbeck.recipes.overlay import lay_smoke, lay_variant, override
 from limbeck.recipes.places import Problems
 from limbeck.recipes.problems import explain
 from limbeck.specs import StageConfig
 
 SCHEMA = 1
 """Version of what recipes may say; written into every run folder."""
-_TOP = ("title", "seed", "stages", "smoke")
+_TOP = ("title", "seed", "stages", "variants", "smoke")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
 
@@ -39,6 +39,8 @@ class Recipe:
         kinds: name -> kind.
         references: stage -> what its fields refer to (stage names or paths).
         smoke: whether the smoke overlay was laid over it.
+        variant: the variant that was laid over it, if any.
+        variants: names of all that the recipe has.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Recipe:
     kinds: Mapping[str, str]
     references: Mapping[str, tuple[str, ...]]
     smoke: bool = False
+    variant: str | None = None
+    variants: tuple[str, ...] = ()
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -58,6 +62,7 @@ class Recipe:
             "name": self.name,
             "title": self.title,
             "seed": self.seed,
+            **({} if self.variant is None else {"variant": self.variant}),
             "stages": {name: self.stage_config(name) for name in self.stages},
         }
 
@@ -74,6 +79,7 @@ def load_recipe(
     *,
     name: str,
     where: str | None = None,
+    variant: str | None = None,
     smoke: bool = False,
     overrides: Sequence[str] = (),
     kinds: Mapping[str, StageKind] = STAGES,
@@ -81,12 +87,14 @@ def load_recipe(
 ) -> Recipe:
     """Check a recipe and give it types.
 
-    Values come from the defaults in code, then the recipe, then its `smoke` overlay if asked for, then overrides.
+    Values come from the defaults in code, then the recipe, then the variant, then the `smoke` overlay if asked
+    for, then overrides.
 
     Args:
         text: of the file.
         name: of the recipe; the run folder is named after it.
         where: the file, for messages; the name unless given.
+        variant: lay this one of the recipe's `variants` over its stages.
         smoke: lay the recipe's `smoke` block over its stages.
         overrides: `stage.dotted.key=value`, the value in YAML; `seed=1` for the recipe's own.
         kinds: the stage kinds that exist.
@@ -95,8 +103,73 @@ def load_recipe(
     Raises:
         ConfigError: every problem at once, each with its place, what was given and what would be right.
     """
-    where = where or name
-    document = yaml_text.parse(text, where)
+    document = yaml_text.parse(text, where or name)
+    return _typed(document, text, name, where or name, variant, smoke, overrides, kinds, base)
+
+
+def load_variants(
+    text: str,
+    *,
+    name: str,
+    where: str | None = None,
+    smoke: bool = False,
+    overrides: Sequence[str] = (),
+    only: Collection[str | None] | None = None,
+    kinds: Mapping[str, StageKind] = STAGES,
+    base: Path | None = None,
+) -> dict[str | None, Recipe]:
+    """Check a recipe as it stands and with each of its variants.
+
+    Args:
+        text: of the file.
+        name: of the recipe.
+        where: the file, for messages; the name unless given.
+        smoke: lay the recipe's `smoke` block over its stages.
+        overrides: `stage.dotted.key=value`.
+        only: these variants, None for the recipe without one; all unless given.
+        kinds: the stage kinds that exist.
+        base: folder against which paths to artefacts are looked up; the current one unless given.
+
+    Returns:
+        Variant -> recipe; None stands for the recipe without one, and comes first.
+
+    Raises:
+        ConfigError: the problems of all of them at once; those of a variant alone say so.
+    """
+    document = yaml_text.parse(text, where or name)
+    found: dict[str | None, Recipe] = {}
+    problems: list[str] = []
+    for variant in (None, *_variant_names(document.data)):
+        if only is not None and variant not in only:
+            continue
+        try:
+            found[variant] = _typed(document, text, name, where or name, variant, smoke, overrides, kinds, base)
+        except ConfigError as error:
+            if not error.problems:
+                raise
+            said = "" if variant is None else f"variant {variant}: "
+            problems += [f"{said}{line}" for line in error.problems if variant is None or line not in problems]
+    if problems:
+        raise ConfigError.of(where or name, problems)
+    return found
+
+
+def _variant_names(data: Any) -> tuple[str, ...]:
+    variants = data.get("variants") if isinstance(data, dict) else None
+    return tuple(variants) if isinstance(variants, dict) else ()
+
+
+def _typed(
+    document: yaml_text.Document,
+    text: str,
+    name: str,
+    where: str,
+    variant: str | None,
+    smoke: bool,
+    overrides: Sequence[str],
+    kinds: Mapping[str, StageKind],
+    base: Path | None,
+) -> Recipe:
     problems = Problems(document)
     data = document.data
     if not isinstance(data, dict):
@@ -106,8 +179,10 @@ def load_recipe(
     _check_top(data, problems)
     raw = data.get("stages")
     if isinstance(raw, dict) and raw:
+        if variant is not None:
+            lay_variant(data, variant, problems)
         if smoke:
-            lay_over(data, problems)
+            lay_smoke(data, problems)
         override(data, overrides, problems)
     else:
         if "stages" in data:
@@ -119,7 +194,8 @@ def load_recipe(
     if problems.lines:
         raise ConfigError.of(where, [line for _, line in sorted(problems.lines, key=lambda p: p[0])])
     title, run_seed = str(data.get("title", name)), int(data.get("seed", 0))
-    return Recipe(name, text, title, run_seed, stages, used, references, smoke)
+    variants = _variant_names(document.data)
+    return Recipe(name, text, title, run_seed, stages, used, references, smoke, variant, variants)
 
 
 def _check_top(data: Mapping[str, Any], problems: Problems) -> None:
@@ -130,6 +206,21 @@ def _check_top(data: Mapping[str, Any], problems: Problems) -> None:
             )
     if "stages" not in data:
         problems.add((), "'stages' is missing: the steps of the recipe, by name, in order.")
+    _check_variants(data.get("variants", {}), problems)
+
+
+def _check_variants(variants: Any, problems: Problems) -> None:
+    if not isinstance(variants, dict):
+        problems.add(("variants",), f"has to be a mapping of names to values over stages (got {variants!r}).")
+        return
+    for name, values in variants.items():
+        if not _STAGE_NAME.fullmatch(name):
+            problems.add(
+                ("variants", name),
+                "names of variants are lower-case letters, digits, '-' and '_', up to 41, a letter first.",
+            )
+        if not isinstance(values, dict):
+            problems.add(("variants", name), f"has to be a mapping of stages to values (got {values!r}).")
 
 
 def _check_seed_and_title(data: Mapping[str, Any], problems: Problems) -> None:
@@ -184,13 +275,25 @@ def _references(
     order = list(raw)
     for name, config in stages.items():
         earlier = order[: order.index(name)]
-        values = {f: getattr(config, f) for f in type(config).INPUTS if isinstance(getattr(config, f), str)}
-        found[name] = tuple(values.values())
-        for field, value in values.items():
-            needs = type(config).INPUTS[field]
+        mentioned = _mentioned(config)
+        found[name] = tuple(dict.fromkeys(value for _, value in mentioned))
+        for place, value in mentioned:
+            needs = type(config).INPUTS[str(place[0])]
             reason = _reference_problem(value, needs, earlier, order, stages, base)
             if reason:
-                problems.add(("stages", name, field), reason)
+                problems.add(("stages", name, *place), reason)
+    return found
+
+
+def _mentioned(config: StageConfig) -> list[tuple[tuple[str, ...], str]]:
+    """Every artefact that a stage refers to, with the place: a field's text, or texts in a field's mapping."""
+    found: list[tuple[tuple[str, ...], str]] = []
+    for field in type(config).INPUTS:
+        value = getattr(config, field)
+        if isinstance(value, str):
+            found.append(((field,), value))
+        elif isinstance(value, Mapping):
+            found += [((field, key), one) for key, one in value.items() if isinstance(one, str)]
     return found
 
 

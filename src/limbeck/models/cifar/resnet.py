@@ -80,11 +80,16 @@ class CifarResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (n, in_channels, h, w) to logits (n, num_classes)."""
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Normalised images (n, in_channels, h, w) to the last map (n, widths[-1], h / 4, w / 4)."""
         out = self.relu(self.bn1(self.conv1(images)))
         out = self.layer3(self.layer2(self.layer1(out)))
-        logits = self.fc(self.avgpool(out).flatten(1))
+        assert isinstance(out, Tensor)
+        return out
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (n, in_channels, h, w) to logits (n, num_classes)."""
+        logits = self.fc(self.avgpool(self.forward_features(images)).flatten(1))
         assert isinstance(logits, Tensor)
         return logits
 
