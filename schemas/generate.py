@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from limbeck.classify.methods import METHODS
 from limbeck.recipes.kinds import STAGES
 
 FILE = Path(__file__).with_name("recipe.schema.json")
@@ -18,6 +19,7 @@ def recipe_schema() -> dict[str, Any]:
     """The schema of a recipe with the stages that exist; `limbeck check` knows more."""
     models = {kind: parts.config_class() for kind, parts in STAGES.items()}
     references, shared = models_json_schema([(model, "validation") for model in models.values()])
+    _take_shorthand(shared["$defs"])
     chosen = [
         {
             "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
@@ -61,6 +63,12 @@ def recipe_schema() -> dict[str, Any]:
         },
         "$defs": shared["$defs"],
     }
+
+
+def _take_shorthand(definitions: dict[str, Any]) -> None:
+    """An objective may be a method's name or a list of terms, which its validator accepts and its schema omits."""
+    term = {"type": "array", "items": {"$ref": "#/$defs/Term"}}
+    definitions["Objective"] = {"anyOf": [definitions["Objective"], {"enum": list(METHODS)}, term]}
 
 
 def text() -> str:

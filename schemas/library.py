@@ -440,7 +440,7 @@ def imagenet_recipe(pair: ImagePair) -> str:
 IMAGENET_SOURCE = "{name: folder, root: imagenet, size: 224, channels: 3, in_memory: false}"
 IMAGENET_TEST = ""
 IMAGENET_REMARKS = (
-    "Unlike there, images are cut to 224 x 224 pixels when they are read, and then shifted and flipped: the authors",
+    "Unlike there, images are cut to 224 x 224 pixels when they are read, then shifted and flipped: the authors",
     "train on a random part of 8 to 100 % of the area, and test on the middle of images of 256 pixels.",
 )
 IMAGENET_AUGMENT = "[{name: crop, padding: 28}, {name: flip}]"

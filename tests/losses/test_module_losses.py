@@ -42,6 +42,11 @@ VECTORS = {
     "index": torch.tensor([7, 0, 11]),
 }
 TABLE = {
+    "cc": Row(
+        {key: VECTORS[key] for key in ("student_features", "teacher_features")},
+        {"student_shape": (4,), "teacher_shape": (6,)},
+        {"dim": 5},
+    ),
     "crd": Row(
         VECTORS,
         {"student_shape": (4,), "teacher_shape": (6,), "class_of": torch.arange(12) % 3},
@@ -96,7 +101,7 @@ def changed(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
 def test_rows_that_stand_here_are_losses() -> None:
     assert set(NAMES) <= set(LOSSES)
     assert len(NAMES) >= 5
-    assert MODULES == ["crd", "reviewkd", "vid"]
+    assert MODULES == ["cc", "crd", "reviewkd", "vid"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -39,6 +39,8 @@ def standardise(logits: Tensor) -> Tensor:
         Sun et al., Logit Standardization in Knowledge Distillation, CVPR 2024 [sun2024logit].
     """
     if logits.dim() != 2 or logits.shape[1] < 2:
-        raise ShapeError(f"standardise: expected logits (n, classes) of two classes or more, got {tuple(logits.shape)}.")
+        raise ShapeError(
+            f"standardise: expected logits (n, classes) of two classes or more, got {tuple(logits.shape)}."
+        )
     (z,) = promoted(logits)
     return (z - z.mean(dim=1, keepdim=True)) / (EPS + z.std(dim=1, keepdim=True))

@@ -1,0 +1,60 @@
+"""Attention transfer: where a network's activations are strong, its student's should be [zagoruyko2017paying]."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from limbeck.bounds import Positive
+from limbeck.errors import ShapeError
+from limbeck.numerics.checks import require_above
+from limbeck.numerics.precision import promoted
+
+
+def at(student_map: Tensor, teacher_map: Tensor, *, power: Positive = 2.0) -> Tensor:
+    r"""Mean squared difference of two attention maps, each of length one.
+
+    Channels are averaged away, so no projector is needed and any two networks can be compared. A sum over stages
+    (taps: "@stages") is what the authors use.
+
+    .. math:: \ell_i = \frac{1}{hw} |Q(s_i) - Q(t_i)|^2, \quad Q(f) = \frac{v}{|v|}, \; v = mean_c |f_c|^p
+
+    Args:
+        student_map: shape (n, c, h, w).
+        teacher_map: shape (n, c', h', w'); the larger map is averaged to the size of the smaller. No gradient
+            flows into it.
+        power: of the absolute activations (p); 2 in the paper's experiments.
+
+    Returns:
+        One value per sample, dimensionless, shape (n,).
+
+    Raises:
+        ShapeError: no maps, or of different numbers of samples.
+
+    Example:
+        >>> import torch
+        >>> at(torch.ones(2, 3, 4, 4), 5 * torch.ones(2, 8, 8, 8))
+        tensor([0., 0.])
+
+    References:
+        Zagoruyko, Komodakis, Paying More Attention to Attention, ICLR 2017 [zagoruyko2017paying]. The paper takes
+        a norm of the difference; the weight of 1000 in common use belongs to this mean over positions.
+    """
+    require_above("at", 0, power=power)
+    if student_map.dim() != 4 or teacher_map.dim() != 4 or len(student_map) != len(teacher_map):
+        raise ShapeError(
+            f"at: expected two maps (n, c, h, w) of the same samples, got student_map {tuple(student_map.shape)} "
+            f"and teacher_map {tuple(teacher_map.shape)}."
+        )
+    student, teacher = promoted(student_map, teacher_map.detach())
+    size = [min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True)]
+    a, b = (
+        _attention(x if list(x.shape[2:]) == size else F.adaptive_avg_pool2d(x, size), power)
+        for x in (student, teacher)
+    )
+    return (a - b).square().mean(dim=1)
+
+
+def _attention(maps: Tensor, power: float) -> Tensor:
+    strength = maps.square() if power == 2 else maps.abs().pow(power)
+    return F.normalize(strength.mean(dim=1).flatten(1), dim=1)
