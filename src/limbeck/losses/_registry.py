@@ -76,5 +76,5 @@ def relational(loss: Loss) -> Loss:
         >>> spread.relational
         True
     """
-    loss.relational = True  # type: ignore[attr-defined]
+    loss.relational = True
     return loss

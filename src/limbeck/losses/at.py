@@ -8,6 +8,7 @@ from torch import Tensor
 from limbeck.bounds import Positive
 from limbeck.errors import ShapeError
 from limbeck.numerics.checks import require_above
+from limbeck.numerics.map_sizes import to_smaller
 from limbeck.numerics.precision import promoted
 
 
@@ -46,13 +47,8 @@ def at(student_map: Tensor, teacher_map: Tensor, *, power: Positive = 2.0) -> Te
             f"at: expected two maps (n, c, h, w) of the same samples, got student_map {tuple(student_map.shape)} "
             f"and teacher_map {tuple(teacher_map.shape)}."
         )
-    student, teacher = promoted(student_map, teacher_map.detach())
-    size = [min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True)]
-    a, b = (
-        _attention(x if list(x.shape[2:]) == size else F.adaptive_avg_pool2d(x, size), power)
-        for x in (student, teacher)
-    )
-    return (a - b).square().mean(dim=1)
+    student, teacher = to_smaller(*promoted(student_map, teacher_map.detach()))
+    return (_attention(student, power) - _attention(teacher, power)).square().mean(dim=1)
 
 
 def _attention(maps: Tensor, power: float) -> Tensor:

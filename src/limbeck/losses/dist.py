@@ -68,4 +68,5 @@ def _correlations(a: Tensor, b: Tensor) -> Tensor:
     """Pearson's correlation of each row of a with that of b."""
     a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
     # Lengths as roots of sums with zero gradient at zero: a constant row must not make the gradient infinite.
-    return (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1) + EPS)
+    correlations: Tensor = (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1) + EPS)
+    return correlations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from limbeck.bounds import Positive
@@ -122,19 +123,16 @@ def mld(
         relations = mld_batch(student, teacher, temperature=temperature)
         classes = mld_class(student, teacher, temperature=temperature)
         parts.append((instance + relations, classes))
-    by_sample, by_class = sum(p for p, _ in parts), sum(c for _, c in parts)
-    share_of_samples, share_of_classes = (1.0, 1.0) if source == "paper" else _shares(teacher)
-    return share_of_samples * by_sample + share_of_classes * by_class
+    total = torch.stack([torch.stack(pair) for pair in parts]).sum(dim=0)
+    return total.sum() if source == "paper" else (_shares(teacher) * total).sum()
 
 
-def _shares(teacher: Tensor) -> tuple[Tensor | float, Tensor | float]:
+def _shares(teacher: Tensor) -> Tensor:
     """Share of samples, and of classes, of at most median confidence: what the released masks amount to."""
     (logits,) = promoted(teacher.detach())
     probabilities = logits.softmax(dim=1)
-    found = []
-    for confidence in (probabilities.amax(dim=1), probabilities.sum(dim=0)):
-        found.append((confidence <= confidence.quantile(0.5)).to(logits.dtype).mean())
-    return found[0], found[1]
+    confidences = (probabilities.amax(dim=1), probabilities.sum(dim=0))
+    return torch.stack([(c <= c.quantile(0.5)).to(logits.dtype).mean() for c in confidences])
 
 
 def _probabilities(where: str, student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.errors import ShapeError
+from limbeck.numerics.map_sizes import to_smaller
 from limbeck.numerics.precision import no_autocast, promoted
 
 
@@ -45,11 +46,7 @@ def nst(student_map: Tensor, teacher_map: Tensor) -> Tensor:
             f"nst: expected two maps (n, c, h, w) of the same samples, got student_map {tuple(student_map.shape)} "
             f"and teacher_map {tuple(teacher_map.shape)}."
         )
-    student, teacher = promoted(student_map, teacher_map.detach())
-    size = [min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True)]
-    s, t = (
-        _patterns(x if list(x.shape[2:]) == size else F.adaptive_avg_pool2d(x, size)) for x in (student, teacher)
-    )
+    s, t = (_patterns(x) for x in to_smaller(*promoted(student_map, teacher_map.detach())))
     with no_autocast(s):
         if s.shape[2] <= min(s.shape[1], t.shape[1]):
             # <M_s - M_t, M_s - M_t> with M the mean outer product of a map's patterns over positions.

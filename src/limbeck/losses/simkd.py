@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.losses.hint import hint
+from limbeck.numerics.map_sizes import to_smaller
 from limbeck.numerics.precision import promoted
 
 
@@ -39,8 +39,5 @@ def simkd(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     """
     student, teacher = promoted(student_map, teacher_map.detach())
     if student.dim() == 4 and teacher.dim() == 4:
-        size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
-        student, teacher = (
-            x if x.shape[2:] == size else F.adaptive_avg_pool2d(x, size) for x in (student, teacher)
-        )
+        student, teacher = to_smaller(student, teacher)
     return hint(student, teacher)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from limbeck.bounds import Positive
 from limbeck.errors import ShapeError
 from limbeck.numerics.checks import require_above
+from limbeck.numerics.map_sizes import to_smaller
 from limbeck.numerics.precision import no_autocast, promoted
 
 
@@ -82,7 +83,7 @@ class vid(nn.Module):
             ShapeError: maps with other channels than announced.
         """
         self._check(student_map, teacher_map)
-        student, teacher = _to_smaller(student_map, teacher_map.detach())
+        student, teacher = to_smaller(student_map, teacher_map.detach())
         mean = self.mean(student)
         with no_autocast(mean):
             mean, teacher, rho = promoted(mean, teacher, self.rho)
@@ -112,12 +113,3 @@ VID = vid
 
 def _softplus_inverse(value: float) -> float:
     return value + math.log(-math.expm1(-value))
-
-
-def _to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    height, width = (min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True))
-    resized = [
-        x if x.shape[2:] == (height, width) else F.adaptive_avg_pool2d(x, (height, width))
-        for x in (student, teacher)
-    ]
-    return resized[0], resized[1]
