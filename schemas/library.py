@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.classify.methods import METHODS
+from limbeck.models.cifar.stages import stage_taps
 
 sys.path.insert(0, str(Path(__file__).parent))
 import library_tables as tables
@@ -68,6 +69,11 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
             below[key] = value
 
 
+def halving(weight: float, stages: int) -> list[float]:
+    """Weights of stages, the last one whole and each one before it half of the next."""
+    return [weight * 2.0 ** (stage + 1 - stages) for stage in range(stages)]
+
+
 CROSS_ENTROPY = {"loss": {"name": "cross_entropy"}}
 
 
@@ -77,10 +83,11 @@ def wkd(
     feature: tuple[float, float] | None = None,
     grid: int = 1,
     projector: str = "conv",
+    reads: Mapping[str, Any] | None = None,
     cost: Mapping[str, Any],
     start: float,
 ) -> dict[str, Any]:
-    """WKD-L with (weight, temperature), WKD-F with (weight, weight of the means), or both."""
+    """WKD-L with (weight, temperature), WKD-F with (weight, weight of the means) and its taps, or both."""
     terms: list[dict[str, Any]] = [CROSS_ENTROPY]
     decay = {"start": start}
     if logit is not None:
@@ -89,7 +96,8 @@ def wkd(
         terms.append({"loss": loss, "weight": logit[0], "cost": dict(cost), "decay": decay})
     if feature is not None:
         loss = {"name": "wkd_feature", "mean_weight": feature[1], "grid": grid}
-        terms.append({"loss": loss, "weight": feature[0], "projector": {"name": projector}, "decay": decay})
+        term = {"loss": loss, "weight": feature[0], **(reads or {}), "projector": {"name": projector}}
+        terms.append({**term, "decay": decay})
     return {"terms": terms, **NESTEROV}
 
 
@@ -118,6 +126,25 @@ class Pair:
     def name(self) -> str:
         """Of the recipe."""
         return f"{self.teacher}-{self.student}".replace("_cifar", "").replace("_half", "")
+
+    @property
+    def stages(self) -> int:
+        """Pairs of stages that both networks have."""
+        return min(len(stage_taps(self.teacher)), len(stage_taps(self.student)))
+
+    def taps(self, stage: int) -> dict[str, str]:
+        """Where both networks are read at the end of a stage, as the authors count them."""
+        return {
+            "student": stage_taps(self.student)[stage].output,
+            "teacher": stage_taps(self.teacher)[stage].output,
+        }
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """What a term that reads the last stage has to say: nothing where that is the network's last map."""
+        behind = ("wrn", "mobilenet", "shufflenet_v2")  # something follows the last stage
+        differs = self.teacher.startswith(behind) or self.student.startswith(behind)
+        return {"taps": self.taps(-1)} if differs else {}
 
     @property
     def light(self) -> bool:
@@ -172,24 +199,26 @@ def cifar_variants(pair: Pair) -> Iterator[tuple[str, dict[str, Any]]]:
     beta = pair.beta
     cost = {**CKA, **({"tap": "layer3"} if pair.teacher.startswith("wrn") else {})}
     shuffle = pair.name == "wrn_40_2-shufflenet_v1"
+    wkd_f = {"grid": 4 if shuffle else 1, "reads": pair.last}
     own: dict[str, Any] = {
+        "hint": lambda: preset("hint", hint={"taps": pair.taps(1)}),
+        **{name: (lambda name=name: preset(name, **{name[:4]: pair.last})) for name in ("sp", "ickd", "ickd_kd")},
         "dkd": lambda: preset("dkd", dkd={"loss": {"beta": beta}}),
         "dkd_ls": lambda: preset("dkd_ls", dkd={"loss": {"alpha": 9.0, "beta": 9 * beta}}),
+        "ofd": lambda: preset("ofd", ofd={"weight": halving(1e-3, pair.stages)}),
         "reviewkd": lambda: preset("reviewkd", reviewkd={} if pair.review is None else {"weight": pair.review}),
         "nkd": lambda: preset("nkd", nkd={"loss": {"gamma": 3.5, "temperature": 3.0}}),
         "mld": lambda: {"terms": "mld", **halved},
         # The published runs of this row are twice as long, with the same milestones.
         "mld_ls": lambda: {"terms": "mld_ls", "train": {"epochs": 480, **halved["train"]}},
         "wkd_l": lambda: wkd(logit=(200.0, 6.0) if shuffle else (600.0, 8.0), cost=cost, start=0.625),
-        "wkd_f": lambda: wkd(
-            feature=(0.3, 3.0) if shuffle else (0.08, 4.0), grid=4 if shuffle else 1, cost=cost, start=0.625
-        ),
+        "wkd_f": lambda: wkd(feature=(0.3, 3.0) if shuffle else (0.08, 4.0), cost=cost, start=0.625, **wkd_f),
         "wkd": lambda: wkd(
             logit=(60.0, 4.0) if shuffle else (200.0, 8.0),
             feature=(0.5, 3.0) if shuffle else (0.08, 8.0),
-            grid=4 if shuffle else 1,
             cost=cost,
             start=0.625,
+            **wkd_f,
         ),
     }
     for name in CIFAR_METHODS:
@@ -311,7 +340,7 @@ def imagenet_variants(*, beta: float, review: float, wkd_settings: Mapping[str, 
         "control": lambda: {"terms": "control"},
         "kd": lambda: IMAGENET_KD,
         "crd": lambda: {"terms": "crd"},
-        "ofd": lambda: preset("ofd", ofd={"weight": [2.5e-5, 5e-5, 1e-4]}),
+        "ofd": lambda: preset("ofd", ofd={"weight": halving(1e-4, 4)}),
         "reviewkd": lambda: preset("reviewkd", reviewkd={"weight": review, **short}),
         "ickd": lambda: {"terms": "ickd"},
         "dkd": lambda: {
@@ -398,7 +427,10 @@ def imagenet_recipe(pair: ImagePair) -> str:
     """One file of the library."""
     name = f"imagenet/{pair.name}"
     teacher, student = pair.titles
-    smoke = "{name: digits, per_class: 2, size: 32}"
+    # Networks with as many stages as the recipe's terms expect, on images that give their last maps 5 x 5 pixels.
+    real = pair.table == "main"
+    smoke = "{name: digits, per_class: 1, size: 160}" if real else "{name: digits, per_class: 2, size: 32}"
+    taught = pair.teacher.partition(".")[0] if real else "resnet8"
     expect = f"limbeck table imagenet/{pair.table}" if pair.table else "no number of this pair is in the tables."
     lines = [
         f"# What it does: a {teacher} with torchvision's first weights teaches a {student} on ImageNet, by the",
@@ -431,8 +463,8 @@ def imagenet_recipe(pair: ImagePair) -> str:
         "variants:",
         *(line for method, values in pair.variants.items() for line in _variant(method, values)),
         "smoke:",
-        *_smoke("teacher", smoke, "kind: classify.train", "model: resnet8"),
-        *_smoke("student", smoke, "teacher: teacher", "model: resnet8"),
+        *_smoke("teacher", smoke, "kind: classify.train", f"model: {taught}"),
+        *_smoke("student", smoke, "teacher: teacher", *([] if real else ["model: resnet8"])),
     ]
     return "\n".join(lines) + "\n"
 

@@ -20,6 +20,12 @@ SETTINGS = {
     "cutout": {"size": 4},
     "brightness": {},
     "contrast": {},
+    "colour_jitter": {"hue": 0.2},
+    "greyscale": {"probability": 0.5},
+    "random_resized_crop": {},
+    "random_erasing": {"probability": 0.7},
+    "rand_augment": {"num_ops": 3, "magnitude": 12.0},
+    "trivial_augment": {},
 }
 
 

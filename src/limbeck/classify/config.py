@@ -30,6 +30,25 @@ TAP_SYMBOLS = ("@stages", "@preactivations", "@pooled", "@last")
 """What may stand in place of module paths, to be found in each network."""
 
 
+class Mix(Config):
+    """Pairs of images in one, with labels in the same shares."""
+
+    mixup: NonNegative = 0.8
+    """Parameter of MixUp's beta distribution; 0 leaves it out."""
+    cutmix: NonNegative = 1.0
+    """Parameter of CutMix's beta distribution; 0 leaves it out."""
+    probability: Fraction = 1.0
+    """Share of batches that are mixed."""
+    switch: Fraction = 0.5
+    """Share of mixed batches that take CutMix, where both are on."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.mixup == 0 and self.cutmix == 0:
+            raise ValueError("mixup and cutmix are both 0; leave out `mix`")
+        return self
+
+
 class Training(Config):
     """How a network is trained: the part that every stage with a loop shares."""
 
@@ -47,6 +66,8 @@ class Training(Config):
     """Epochs of linear warm-up before the schedule's full rate."""
     augment: tuple[AugmentSpec, ...] = ()
     """Augmentations of training images, in order."""
+    mix: Mix | None = None
+    """MixUp and CutMix of training images and labels; views of a method stay unmixed."""
     accumulation: PositiveInt = 1
     """Batches whose gradients are averaged into one step."""
     clip_norm: Positive | None = None

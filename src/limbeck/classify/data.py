@@ -15,7 +15,7 @@ from limbeck.errors import DataError
 from limbeck.models import DataConfig
 from limbeck.protocols import Source
 from limbeck.seeding import derive, generator
-from limbeck.sources import AUGMENTS, Loader, Subset, build
+from limbeck.sources import AUGMENTS, Loader, Mix, Subset, build
 from limbeck.specs import Spec
 
 EVALUATION_BATCH = 256
@@ -112,7 +112,6 @@ def training_stream(
     views: Mapping[str, Sequence[Spec]] | None = None,
 ) -> Loader:
     """Shuffled, augmented batches; `views` are further augmentations of the same images."""
-    augment = [partial(AUGMENTS[a.name], **a.settings) for a in training.augment]
     return Loader(
         source,
         batch_size=training.batch_size,
@@ -120,12 +119,18 @@ def training_stream(
         shuffle=True,
         # Batch norm cannot learn from a single image, and every process needs one.
         drop_last=0 < len(source) % training.batch_size < max(2, 2 * machine.world) < len(source),
-        augment=augment,
+        augment=_augmentations(training.augment),
+        views={name: _augmentations(found) for name, found in (views or {}).items()},
+        mix=Mix(**training.mix.model_dump()) if training.mix is not None else None,
         workers=training.workers,
         device=machine.device,
         rank=machine.rank,
         world=machine.world,
     )
+
+
+def _augmentations(specs: Sequence[Spec]) -> list[partial[Tensor]]:
+    return [partial(AUGMENTS[spec.name], **spec.settings) for spec in specs]
 
 
 def evaluation_stream(source: Source, *, machine: Machine, whole: bool = False, workers: int = 0) -> Loader:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from limbeck.bounds import NonNegative
 from limbeck.errors import ShapeError
@@ -12,7 +15,9 @@ from limbeck.losses._registry import relational
 from limbeck.numerics.precision import no_autocast, promoted
 
 SMALLEST_SQUARE = 1e-12
-"""Squared distances are at least this large, so that the root has a gradient."""
+"""Squared distances are at least this large where they are to be compared, as in the released program."""
+ANGLES_AT_ONCE = {"cpu": 2**17, "accelerator": 2**23}
+"""How many of the n^3 angles are held at a time: what stays in a processor's cache, and what fills an accelerator."""
 
 
 @relational
@@ -21,28 +26,27 @@ def rkd_distance(student_features: Tensor, teacher_features: Tensor) -> Tensor:
 
     .. math:: \ell = \frac{1}{n^2} \sum_{ij} h(d^s_{ij} / \bar d^s - d^t_{ij} / \bar d^t)
 
-    with h the Huber function with threshold 1 and the mean over positive distances.
+    with h the Huber function with threshold 1 and the mean over pairs of different samples.
 
     Args:
         student_features: vectors, shape (n, d).
         teacher_features: vectors, shape (n, d'); no gradient flows into them.
 
     Returns:
-        A scalar, dimensionless; 0 for a batch of one.
+        A scalar, dimensionless; 0 for a batch of one. Samples that coincide are taken to be 1e-6 apart.
 
     Raises:
         ShapeError: no vectors, or of different numbers of samples.
 
     Example:
         >>> points = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
-        >>> rkd_distance(points, 2 * points)
-        tensor(0.)
+        >>> rkd_distance(points, 2 * points) < 1e-12
+        tensor(True)
 
     References:
         Park et al., Relational Knowledge Distillation, CVPR 2019 [park2019relational], equation 5; weight 25.
     """
-    student, teacher = _checked("rkd_distance", student_features, teacher_features)
-    return F.smooth_l1_loss(_relative_distances(student), _relative_distances(teacher))
+    return _rkd("rkd_distance", student_features, teacher_features, distance_weight=1.0, angle_weight=0.0)
 
 
 @relational
@@ -51,7 +55,9 @@ def rkd_angle(student_features: Tensor, teacher_features: Tensor) -> Tensor:
 
     .. math:: \ell = \frac{1}{n^3} \sum_{ijk} h(\cos \angle^s_{ijk} - \cos \angle^t_{ijk})
 
-    with the angle at j between i and k.
+    with the angle at j between i and k, and the cosine 0 where j coincides with one of them. The cosines follow from
+    the distances alone, so no array of n^3 numbers or of n^2 vectors is made. The gradient is exact; there is no
+    second derivative.
 
     Args:
         student_features: vectors, shape (n, d).
@@ -65,14 +71,13 @@ def rkd_angle(student_features: Tensor, teacher_features: Tensor) -> Tensor:
 
     Example:
         >>> points = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
-        >>> rkd_angle(points, 2 * points + 1) < 1e-6
+        >>> rkd_angle(points, 2 * points + 1) < 1e-12
         tensor(True)
 
     References:
         Park et al., Relational Knowledge Distillation, CVPR 2019 [park2019relational], equation 8; weight 50.
     """
-    student, teacher = _checked("rkd_angle", student_features, teacher_features)
-    return F.smooth_l1_loss(_cosines(student), _cosines(teacher))
+    return _rkd("rkd_angle", student_features, teacher_features, distance_weight=0.0, angle_weight=1.0)
 
 
 @relational
@@ -85,7 +90,8 @@ def rkd(
 ) -> Tensor:
     """Both relations, weighted as published.
 
-    The student's features may be turned, moved and scaled as a whole: only their shape counts.
+    The student's features may be turned, moved and scaled as a whole: only their shape counts. A weight of zero
+    spares the work for its part.
 
     Args:
         student_features: vectors, shape (n, d).
@@ -107,33 +113,100 @@ def rkd(
     References:
         Park et al., Relational Knowledge Distillation, CVPR 2019 [park2019relational], section 3.
     """
-    distance = rkd_distance(student_features, teacher_features)
-    return distance_weight * distance + angle_weight * rkd_angle(student_features, teacher_features)
+    return _rkd(
+        "rkd", student_features, teacher_features, distance_weight=distance_weight, angle_weight=angle_weight
+    )
 
 
-def _checked(where: str, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+def _rkd(where: str, student: Tensor, teacher: Tensor, *, distance_weight: float, angle_weight: float) -> Tensor:
     if student.dim() != 2 or teacher.dim() != 2 or len(student) != len(teacher):
         raise ShapeError(
             f"{where}: expected vectors (n, d) of the same samples, got student_features {tuple(student.shape)} "
             f"and teacher_features {tuple(teacher.shape)}."
         )
     student, teacher = promoted(student, teacher.detach())
-    return student, teacher
+    squares, wanted = _squared_distances(student), _squared_distances(teacher)
+    value = squares.sum() * 0  # what is left of a weight of zero and of a batch of one, with a graph
+    if len(student) > 1 and distance_weight:
+        distance = F.smooth_l1_loss(_relative_distances(squares), _relative_distances(wanted))
+        value = value + distance_weight * distance
+    if len(student) > 1 and angle_weight:
+        value = value + angle_weight * _angle_differences(squares, wanted)
+    return value.to(student.dtype)
 
 
-def _relative_distances(points: Tensor) -> Tensor:
-    if len(points) < 2:
-        return points.new_zeros(len(points), len(points)) * points.sum()  # keeps the graph
+def _squared_distances(points: Tensor) -> Tensor:
+    """Squared distances between all pairs, (n, n), float64 where the device has it; exact zeros where they coincide.
+
+    Products instead of differences, which would take n^2 vectors. The digits they lose far from the origin are made
+    up for by moving the points to their centre and by the doubled precision.
+    """
+    if points.device.type != "mps":
+        points = points.double()
+    points = points - points.detach().mean(dim=0)
     with no_autocast(points):
-        lengths = points.square().sum(dim=1)
-        squares = lengths[:, None] + lengths - 2 * (points @ points.T)
-    away = 1 - torch.eye(len(points), device=points.device, dtype=points.dtype)
-    distances = squares.clamp_min(SMALLEST_SQUARE).sqrt() * away
-    return distances / (distances.sum() / away.sum())
+        products = points @ points.T
+    lengths = products.diagonal()
+    sums = lengths[:, None] + lengths
+    squares = sums - 2 * products
+    rounding = 8 * torch.finfo(points.dtype).eps
+    return squares.where(squares > rounding * sums.detach(), 0.0)
 
 
-def _cosines(points: Tensor) -> Tensor:
-    """Cosines of the angles at each point, shape (n, n, n)."""
-    directions = F.normalize(points - points[:, None], dim=2)
-    with no_autocast(points):
-        return directions @ directions.mT
+def _relative_distances(squares: Tensor) -> Tensor:
+    pairs = len(squares) * (len(squares) - 1)
+    distances = squares.clamp_min(SMALLEST_SQUARE).sqrt()
+    distances = distances - distances.diagonal().diag()
+    return distances / (distances.sum() / pairs)
+
+
+def _angle_differences(student: Tensor, teacher: Tensor) -> Tensor:
+    value: Tensor = _AngleDifferences.apply(student, teacher)  # type: ignore[no-untyped-call]
+    return value
+
+
+class _AngleDifferences(torch.autograd.Function):
+    """Mean Huber difference of the cosines at all vertices, from two tables of squared distances.
+
+    By the law of cosines, cos_jik = (D_ji + D_jk - D_ik) h_ji h_jk with h = (2 D)^-1/2. Some vertices j at a time;
+    the gradient with respect to the student's D is found on the way, since it would take all cosines again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
+        samples = len(student)
+        inverse_student, inverse_teacher = _inverse_lengths(student), _inverse_lengths(teacher)
+        gradient, total = torch.zeros_like(student), student.new_zeros(())
+        at_once = ANGLES_AT_ONCE["cpu" if student.device.type == "cpu" else "accelerator"] // samples**2
+        for vertices in torch.arange(samples).split(max(at_once, 1)):
+            rows = slice(int(vertices[0]), int(vertices[-1]) + 1)
+            inverse = inverse_student[rows]
+            cosines = _cosines(student, inverse_student, rows)
+            gaps = cosines - _cosines(teacher, inverse_teacher, rows)
+            slopes = gaps.clamp(-1, 1)
+            total += (slopes * gaps.sub_(slopes, alpha=0.5)).sum()
+            if not ctx.needs_input_grad[0]:
+                continue
+            # D_ji is in both of an angle's sides, hence twice 1/2 of what its length does to the cosine.
+            gradient[rows] -= torch.einsum("jik,jik->ji", slopes, cosines) * 2 * inverse.square()
+            slopes.mul_(inverse[:, :, None]).mul_(inverse[:, None, :])
+            gradient[rows] += 2 * slopes.sum(dim=2)
+            gradient -= slopes.sum(dim=0)
+        ctx.save_for_backward(gradient / samples**3)
+        return total / samples**3
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad * gradient, None
+
+
+def _inverse_lengths(squares: Tensor) -> Tensor:
+    return (2 * squares).rsqrt().where(squares > 0, 0.0)
+
+
+def _cosines(squares: Tensor, inverse: Tensor, rows: slice) -> Tensor:
+    """Cosines of the angles at some vertices, shape (vertices, n, n)."""
+    sums = squares[rows, :, None] + squares[rows, None, :]
+    return sums.sub_(squares).mul_(inverse[rows, :, None]).mul_(inverse[rows, None, :])

@@ -16,7 +16,22 @@ SOURCES = Registry(
 )
 register = SOURCES.register
 
-AUGMENTATIONS = ("crop", "flip", "translate", "rotate", "cutout", "brightness", "contrast")
+AUGMENTATIONS = {
+    "crop": "augment",
+    "flip": "augment",
+    "translate": "augment",
+    "rotate": "augment",
+    "cutout": "augment",
+    "brightness": "augment",
+    "contrast": "augment",
+    "colour_jitter": "augment_colour",
+    "greyscale": "augment_colour",
+    "random_resized_crop": "augment_regions",
+    "random_erasing": "augment_regions",
+    "rand_augment": "augment_policies",
+    "trivial_augment": "augment_policies",
+}
+"""Name of an augmentation -> file of this package that defines it."""
 
-AUGMENTS = Registry("augmentation", dict.fromkeys(AUGMENTATIONS, "limbeck.sources.augment"))
+AUGMENTS = Registry("augmentation", {name: f"limbeck.sources.{file}" for name, file in AUGMENTATIONS.items()})
 register_augmentation = AUGMENTS.register

@@ -30,7 +30,7 @@ def crop(images: Tensor, draws: Tensor, *, padding: PositiveInt = 4) -> Tensor:
     Returns:
         Shape and kind of `images`.
     """
-    return _windows(images, _whole(draws[:, 0], 2 * padding + 1), _whole(draws[:, 1], 2 * padding + 1), padding)
+    return _windows(images, whole(draws[:, 0], 2 * padding + 1), whole(draws[:, 1], 2 * padding + 1), padding)
 
 
 def translate(images: Tensor, draws: Tensor, *, pixels: PositiveInt = 1) -> Tensor:
@@ -78,7 +78,7 @@ def rotate(images: Tensor, draws: Tensor, *, degrees: NonNegative = 10.0) -> Ten
     Raises:
         DataError: images of whole numbers.
     """
-    _need_floats("rotate", images)
+    need_floats("rotate", images)
     height, width = images.shape[2:]
     # Element by element and in double precision, so that rounding does not depend on the size of the batch.
     exact = torch.float32 if images.device.type == "mps" else torch.float64
@@ -124,7 +124,7 @@ def brightness(images: Tensor, draws: Tensor, *, strength: Fraction = 0.2) -> Te
     Raises:
         DataError: images of whole numbers.
     """
-    _need_floats("brightness", images)
+    need_floats("brightness", images)
     return (images * _factor(draws, strength, images)).clamp(0, 1)
 
 
@@ -144,7 +144,7 @@ def contrast(images: Tensor, draws: Tensor, *, strength: Fraction = 0.2) -> Tens
     Raises:
         DataError: images of whole numbers.
     """
-    _need_floats("contrast", images)
+    need_floats("contrast", images)
     return ((images - 0.5) * _factor(draws, strength, images) + 0.5).clamp(0, 1)
 
 
@@ -157,14 +157,14 @@ def _windows(images: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
     return windows[rows, :, top, left]
 
 
-def _whole(draws: Tensor, count: int) -> Tensor:
+def whole(draws: Tensor, count: int) -> Tensor:
     """Uniform whole numbers below `count`; draws are multiples of 2**-24, so this is exact."""
     return ((draws * (1 << 24)).long() * count) >> 24
 
 
 def _stripe(draws: Tensor, length: int, size: int) -> Tensor:
     """Which of `length` positions lie in a stripe of `size` about a random middle, shape (n, length)."""
-    start = _whole(draws, length) - size // 2
+    start = whole(draws, length) - size // 2
     position = torch.arange(length, device=draws.device)
     return (position >= start[:, None]) & (position < start[:, None] + size)
 
@@ -173,6 +173,7 @@ def _factor(draws: Tensor, strength: float, images: Tensor) -> Tensor:
     return (1 + (draws[:, 0] * 2 - 1) * strength).to(images.dtype)[:, None, None, None]
 
 
-def _need_floats(name: str, images: Tensor) -> None:
+def need_floats(name: str, images: Tensor) -> None:
+    """Refuse images of whole numbers, on which the arithmetic would go wrong silently."""
     if not images.is_floating_point():
         raise DataError(f"{name} needs images of floats in [0, 1]; got {images.dtype}. Divide by 255 first.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +16,10 @@ from limbeck.protocols import Batch, Source
 from limbeck.seeding import derive, generator, permutation, uniforms
 from limbeck.sources.arrays import ArraySource
 from limbeck.sources.augment import DRAWS
+from limbeck.sources.mixing import Mix
 from limbeck.sources.subset import Subset
+
+Augment = Callable[[Tensor, Tensor], Tensor]
 
 RESIDENT_BYTES = 4 * 2**30
 """Sets in memory up to this size are kept on the device; larger ones are copied batch by batch."""
@@ -36,6 +39,8 @@ class Loader:
         shuffle: another order every epoch.
         drop_last: leave out a last batch that is not full.
         augment: functions of (images, draws), in order.
+        views: name -> augmentations of a further view of the same images, in the batch under that name.
+        mix: MixUp and CutMix of the main view; the batch then has soft labels under `targets`.
         workers: loader processes; sets that are in memory need none.
         device: where batches go.
         rank: number of this process.
@@ -61,7 +66,9 @@ class Loader:
         seed: int,
         shuffle: bool = True,
         drop_last: bool = False,
-        augment: Sequence[Callable[[Tensor, Tensor], Tensor]] = (),
+        augment: Sequence[Augment] = (),
+        views: Mapping[str, Sequence[Augment]] | None = None,
+        mix: Mix | None = None,
         workers: int = 0,
         device: torch.device | str = "cpu",
         rank: int = 0,
@@ -74,10 +81,13 @@ class Loader:
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.augment = tuple(augment)
+        self.views = {name: tuple(changes) for name, changes in (views or {}).items()}
+        self.mix = mix
         self.workers = workers
         self.device = torch.device(device)
         self.rank, self.world = rank, world
-        self._draw_seed = derive(seed, "augment")
+        # With several processes the partners of an image may be elsewhere, so each fetches those of its own.
+        self._fetches_partners = mix is not None and world > 1
         self._memory = _resident(source, self.device) if workers == 0 else None
 
     def __len__(self) -> int:
@@ -93,30 +103,61 @@ class Loader:
             start: batches to leave out, e.g. those before the interruption.
 
         Yields:
-            `images` in [0, 1], float32, augmented and not normalised; `labels`; `index` in the source.
+            `images` in [0, 1], float32, augmented and not normalised; `labels`; `index` in the source; each
+            further view under its name; with mixing `targets`, shape (n, classes).
         """
         order = self._order(number)
         batches = self._from_memory(order, start) if self._memory is not None else self._loaded(order, start)
-        for images, labels, index in batches:
-            yield {"images": self._augmented(images, index, number), "labels": labels, "index": index}
+        for at, (images, labels, index) in enumerate(batches, start):
+            own = len(index) // 2 if self._fetches_partners else len(index)
+            batch = {
+                "images": self._augmented(images, index, number, self.augment, "augment"),
+                "labels": labels,
+                "index": index,
+            }
+            batch |= {
+                name: self._augmented(images[:own], index[:own], number, changes, f"augment/{name}")
+                for name, changes in self.views.items()
+            }
+            yield self._mixed(batch, own, epoch=number, at=at) if self.mix is not None else batch
+
+    def _mixed(self, batch: Batch, own: int, *, epoch: int, at: int) -> Batch:
+        """The batch with its main view mixed; images that were fetched as partners alone are gone afterwards."""
+        assert self.mix is not None
+        images, labels = batch["images"], batch["labels"]
+        first, second = (slice(own), slice(own, None)) if self._fetches_partners else (slice(None), slice(None))
+        partners = images[second] if self._fetches_partners else images.flip(0)
+        others = labels[second] if self._fetches_partners else labels.flip(0)
+        draw = self.mix.draw(derive(self.seed, "mix", epoch, at), images.shape[2], images.shape[3])
+        classes = len(self.source.class_names)
+        return batch | {
+            "images": draw.images(images[first], partners),
+            "targets": draw.targets(labels[first], others, classes),
+            "labels": labels[first],
+            "index": batch["index"][first],
+        }
 
     def _order(self, number: int) -> Tensor:
         count = len(self.source)
         return permutation(count, self.seed, number) if self.shuffle else torch.arange(count)
 
-    def _slices(self, start: int) -> Iterator[slice]:
-        """This process's part of every batch from `start` on, as positions in the epoch's order."""
+    def _parts(self, order: Tensor, start: int) -> Iterator[Tensor]:
+        """Indices of this process's part of every batch from `start` on, with those of their partners behind."""
         for batch in range(start, len(self)):
             first = batch * self.batch_size
             size = min(self.batch_size, len(self.source) - first)
-            yield slice(first + size * self.rank // self.world, first + size * (self.rank + 1) // self.world)
+            low, high = size * self.rank // self.world, size * (self.rank + 1) // self.world
+            part = order[first + low : first + high]
+            if self._fetches_partners:
+                # The partner of an image stands as far from the end of the batch as the image from its beginning.
+                part = torch.cat((part, order[first + size - high : first + size - low].flip(0)))
+            yield part
 
     def _from_memory(self, order: Tensor, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         assert self._memory is not None
         images, labels, rows = self._memory
         order = order.to(images.device)
-        for part in self._slices(start):
-            index = order[part]
+        for index in self._parts(order, start):
             at = index if rows is None else rows[index]
             yield (
                 images.index_select(0, at).to(self.device),
@@ -127,7 +168,7 @@ class Loader:
     def _loaded(self, order: Tensor, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         batches: DataLoader[Any] = DataLoader(
             _Indexed(self.source),
-            batch_sampler=[order[part].tolist() for part in self._slices(start)],
+            batch_sampler=[part.tolist() for part in self._parts(order, start)],
             num_workers=self.workers,
             collate_fn=_stacked,
             pin_memory=self.device.type == "cuda",
@@ -146,12 +187,14 @@ class Loader:
                 index.to(self.device, non_blocking=True),
             )
 
-    def _augmented(self, images: Tensor, index: Tensor, epoch: int) -> Tensor:
+    def _augmented(
+        self, images: Tensor, index: Tensor, epoch: int, changes: Sequence[Augment], purpose: str
+    ) -> Tensor:
         pixels = images.to(torch.float32).div_(255)
-        if not self.augment:
+        if not changes:
             return pixels
-        draws = uniforms(index, seed=self._draw_seed, epoch=epoch, draws=DRAWS * len(self.augment))
-        for place, change in enumerate(self.augment):
+        draws = uniforms(index, seed=derive(self.seed, purpose), epoch=epoch, draws=DRAWS * len(changes))
+        for place, change in enumerate(changes):
             pixels = change(pixels, draws[:, place * DRAWS : (place + 1) * DRAWS])
         return pixels
 
