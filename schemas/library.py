@@ -429,7 +429,7 @@ def imagenet_recipe(pair: ImagePair) -> str:
     teacher, student = pair.titles
     # Networks with as many stages as the recipe's terms expect, on images that give their last maps 5 x 5 pixels.
     real = pair.table == "main"
-    smoke = "{name: digits, per_class: 1, size: 160}" if real else "{name: digits, per_class: 2, size: 32}"
+    smoke = "{name: digits, per_class: 2, size: 160}" if real else "{name: digits, per_class: 2, size: 32}"
     taught = pair.teacher.partition(".")[0] if real else "resnet8"
     expect = f"limbeck table imagenet/{pair.table}" if pair.table else "no number of this pair is in the tables."
     lines = [

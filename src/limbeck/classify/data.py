@@ -120,6 +120,7 @@ def training_stream(
         # Batch norm cannot learn from a single image, and every process needs one.
         drop_last=0 < len(source) % training.batch_size < max(2, 2 * machine.world) < len(source),
         augment=_augmentations(training.augment),
+        source_views=True,
         views={name: _augmentations(found) for name, found in (views or {}).items()},
         mix=Mix(**training.mix.model_dump()) if training.mix is not None else None,
         workers=training.workers,

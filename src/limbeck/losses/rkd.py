@@ -17,7 +17,7 @@ from limbeck.numerics.precision import no_autocast, promoted
 SMALLEST_SQUARE = 1e-12
 """Squared distances are at least this large where they are to be compared, as in the released program."""
 ANGLES_AT_ONCE = {"cpu": 2**17, "accelerator": 2**23}
-"""How many of the n^3 angles are held at a time: what stays in a processor's cache, and what fills an accelerator."""
+"""How many of the n^3 angles are held at a time: what stays in a cache, and what keeps an accelerator busy."""
 
 
 @relational
@@ -55,8 +55,8 @@ def rkd_angle(student_features: Tensor, teacher_features: Tensor) -> Tensor:
 
     .. math:: \ell = \frac{1}{n^3} \sum_{ijk} h(\cos \angle^s_{ijk} - \cos \angle^t_{ijk})
 
-    with the angle at j between i and k, and the cosine 0 where j coincides with one of them. The cosines follow from
-    the distances alone, so no array of n^3 numbers or of n^2 vectors is made. The gradient is exact; there is no
+    with the angle at j between i and k, and the cosine 0 where j coincides with one of them. The cosines follow
+    from the distances alone, so neither n^3 numbers nor n^2 vectors are held. The gradient is exact; there is no
     second derivative.
 
     Args:
@@ -136,10 +136,11 @@ def _rkd(where: str, student: Tensor, teacher: Tensor, *, distance_weight: float
 
 
 def _squared_distances(points: Tensor) -> Tensor:
-    """Squared distances between all pairs, (n, n), float64 where the device has it; exact zeros where they coincide.
+    """Squared distances between all pairs, shape (n, n), in float64 where the device has it.
 
-    Products instead of differences, which would take n^2 vectors. The digits they lose far from the origin are made
-    up for by moving the points to their centre and by the doubled precision.
+    Products instead of differences, which would take n^2 vectors. The digits they lose far from the origin are
+    made up for by moving the points to their centre and by the precision. Points as close as its rounding
+    coincide.
     """
     if points.device.type != "mps":
         points = points.double()
@@ -161,7 +162,7 @@ def _relative_distances(squares: Tensor) -> Tensor:
 
 
 def _angle_differences(student: Tensor, teacher: Tensor) -> Tensor:
-    value: Tensor = _AngleDifferences.apply(student, teacher)  # type: ignore[no-untyped-call]
+    value: Tensor = _AngleDifferences.apply(student, teacher)
     return value
 
 
@@ -178,8 +179,8 @@ class _AngleDifferences(torch.autograd.Function):
         inverse_student, inverse_teacher = _inverse_lengths(student), _inverse_lengths(teacher)
         gradient, total = torch.zeros_like(student), student.new_zeros(())
         at_once = ANGLES_AT_ONCE["cpu" if student.device.type == "cpu" else "accelerator"] // samples**2
-        for vertices in torch.arange(samples).split(max(at_once, 1)):
-            rows = slice(int(vertices[0]), int(vertices[-1]) + 1)
+        for first in range(0, samples, max(at_once, 1)):
+            rows = slice(first, first + max(at_once, 1))
             inverse = inverse_student[rows]
             cosines = _cosines(student, inverse_student, rows)
             gaps = cosines - _cosines(teacher, inverse_teacher, rows)
@@ -187,7 +188,7 @@ class _AngleDifferences(torch.autograd.Function):
             total += (slopes * gaps.sub_(slopes, alpha=0.5)).sum()
             if not ctx.needs_input_grad[0]:
                 continue
-            # D_ji is in both of an angle's sides, hence twice 1/2 of what its length does to the cosine.
+            # Each D_ji belongs to two sides: those of the angles between i and k, and between k and i.
             gradient[rows] -= torch.einsum("jik,jik->ji", slopes, cosines) * 2 * inverse.square()
             slopes.mul_(inverse[:, :, None]).mul_(inverse[:, None, :])
             gradient[rows] += 2 * slopes.sum(dim=2)
@@ -196,7 +197,7 @@ class _AngleDifferences(torch.autograd.Function):
         return total / samples**3
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return grad * gradient, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,11 +35,15 @@ class Reading:
         size: side of the square result; None keeps the size of the files.
         channels: 1 or 3; None takes 1 where every file is grey, else 3.
         skip_broken: leave files out that cannot be decoded, and say how many, instead of stopping.
+        crop_share: share of the shorter side that the middle square keeps, where there is a size.
+        interpolation: "bilinear" or "bicubic".
     """
 
     size: int | None = None
     channels: int | None = None
     skip_broken: bool = False
+    crop_share: float = 1.0
+    interpolation: str = "bilinear"
 
 
 def decode_all(
@@ -83,11 +88,54 @@ def decode(file: bytes | Path, reading: Reading) -> Pixels:
 
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-            return np.asarray(_fitted(_converted(image, reading.channels), reading.size))
+            return np.asarray(_fitted(_converted(image, reading.channels), reading))
     except OSError:
         raise
     except Exception as error:  # broken files make Pillow's plugins raise anything
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def decode_crop(file: bytes | Path, reading: Reading, draws: Sequence[float], *, smallest: float) -> Pixels:
+    """A random part of one file, brought to the size of the reading; as (size, size) or (size, size, 3).
+
+    The part keeps at least `smallest` of the area, and its sides have a ratio of at most 4 to 3 (Inception's
+    crop). JPEG files are decoded at the smallest resolution that suffices, which saves most of the time.
+
+    Args:
+        file: content or path.
+        reading: with a size.
+        draws: four uniform numbers in [0, 1).
+        smallest: share of the area.
+
+    Raises:
+        OSError: it cannot be decoded.
+    """
+    from PIL import Image
+
+    assert reading.size is not None
+    size = (reading.size, reading.size)
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            width, height = image.size
+            left, top, across, down = _random_box(width, height, draws, smallest)
+            image.draft(None, (math.ceil(width * size[0] / across), math.ceil(height * size[1] / down)))
+            shrunk = image.size[0] / width  # 1 unless the file's format knows smaller versions of itself
+            box = (left * shrunk, top * shrunk, (left + across) * shrunk, (top + down) * shrunk)
+            return np.asarray(_converted(image, reading.channels).resize(size, _filter(reading), box=box))
+    except OSError:
+        raise
+    except Exception as error:  # broken files make Pillow's plugins raise anything
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def _random_box(
+    width: int, height: int, draws: Sequence[float], smallest: float
+) -> tuple[float, float, float, float]:
+    """Left, top, width and height of a random part."""
+    area = width * height * (smallest + (1 - smallest) * draws[0])
+    ratio = math.exp((2 * draws[1] - 1) * math.log(4 / 3))
+    across, down = min(math.sqrt(area * ratio), width), min(math.sqrt(area / ratio), height)
+    return draws[2] * (width - across), draws[3] * (height - down), across, down
 
 
 def sizes_differ(what: str, name: str, shape: Sequence[int], other: str, other_shape: Sequence[int]) -> DataError:
@@ -170,15 +218,20 @@ def _converted(image: Image.Image, channels: int | None) -> Image.Image:
     return image if image.mode == wanted else image.convert(wanted)
 
 
-def _fitted(image: Image.Image, size: int | None) -> Image.Image:
-    """Shorter side to `size`, then the middle cut out."""
-    if size is None or image.size == (size, size):
-        return image
+def _filter(reading: Reading) -> Any:
     from PIL import Image as pillow
 
+    return pillow.Resampling.BICUBIC if reading.interpolation == "bicubic" else pillow.Resampling.BILINEAR
+
+
+def _fitted(image: Image.Image, reading: Reading) -> Image.Image:
+    """The middle square of the image, `crop_share` of the shorter side, brought to the size."""
+    size = reading.size
+    if size is None or (image.size == (size, size) and reading.crop_share == 1):
+        return image
     width, height = image.size
-    scale = size / min(width, height)
+    scale = size / min(width, height) / reading.crop_share
     width, height = max(round(width * scale), size), max(round(height * scale), size)
     left, top = (width - size) // 2, (height - size) // 2
-    resized = image.resize((width, height), pillow.Resampling.BILINEAR)
+    resized = image.resize((width, height), _filter(reading))
     return resized.crop((left, top, left + size, top + size))

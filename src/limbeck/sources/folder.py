@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -12,10 +13,18 @@ import torch
 from torch import Tensor
 
 from limbeck.bounds import Fraction, NonNegativeInt, PositiveInt
-from limbeck.errors import DataError, did_you_mean
+from limbeck.errors import ConfigError, DataError, did_you_mean
 from limbeck.protocols import Source
 from limbeck.sources.arrays import ArraySource, check_labels, pixel_statistics
-from limbeck.sources.decoding import Reading, broken_file, decode, decode_all, sizes_differ, to_tensor
+from limbeck.sources.decoding import (
+    Reading,
+    broken_file,
+    decode,
+    decode_all,
+    decode_crop,
+    sizes_differ,
+    to_tensor,
+)
 from limbeck.sources.places import SPLIT_WORDS, entries, existing, listed
 from limbeck.sources.selection import choose, split_rows
 
@@ -37,6 +46,9 @@ def folder(
     test_share: Fraction = 0.2,
     in_memory: bool | None = None,
     skip_broken: bool = False,
+    random_crop: Fraction | None = None,
+    crop_share: Fraction = 1.0,
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> Source:
     """A folder of images with one subfolder for each class, under `train/` and `test/` or without splits.
 
@@ -53,8 +65,14 @@ def folder(
         test_share: of each class, held out as test where there are no splits; 1 makes all of it test.
         in_memory: decode everything at once; unless given, whatever fits in 2 GiB.
         skip_broken: leave images out that cannot be decoded, and say how many, instead of stopping.
+        random_crop: in training, a random part of each image with at least this share of its area (0.08 on
+            ImageNet), brought to `size`; images are then decoded from disk every time they are seen.
+        crop_share: of the shorter side, that the middle square keeps when `size` is given; 0.875 is usual on
+            ImageNet.
+        interpolation: when sizes change.
 
     Raises:
+        ConfigError: `random_crop` without `size`.
         DataError: nothing at `root`, no such split, no images, a class without images, broken images, images
             of different sizes without `size`.
     """
@@ -72,11 +90,15 @@ def folder(
     chosen = choose(labels, names, limit=limit, per_class=per_class, seed=subset_seed)
     if chosen is not None:
         files, labels = [files[i] for i in chosen.tolist()], labels[chosen]
-    reading = Reading(size, channels, skip_broken)
+    if random_crop is not None and size is None:
+        raise ConfigError("source 'folder': random_crop cuts images to one size; give size, e.g. size: 224.")
+    reading = Reading(size, channels, skip_broken, crop_share, interpolation)
+    if random_crop is not None:
+        in_memory = False  # a part of the original is another one every time
     if in_memory is None:
         in_memory = _decoded_bytes(files, reading, what) <= MEMORY_BYTES
     if not in_memory:
-        return FolderSource(where, files, labels, names, reading=reading)
+        return FolderSource(where, files, labels, names, reading=reading, random_crop=random_crop)
     images, kept = decode_all(files, reading=reading, name=lambda i: str(files[i].relative_to(where)), what=what)
     return ArraySource(images, labels[kept], names)
 
@@ -90,6 +112,7 @@ class FolderSource:
         labels: shape (n,), int64.
         class_names: in the order of the labels.
         reading: size and channels; three channels unless given.
+        random_crop: smallest share of the area of a random part, for `view`; None has no such views.
 
     Raises:
         DataError: images of different sizes and no size to bring them to; broken files, at once where they are
@@ -104,10 +127,12 @@ class FolderSource:
         class_names: Sequence[str],
         *,
         reading: Reading,
+        random_crop: float | None = None,
     ) -> None:
         self.root = root
         self.class_names: tuple[str, ...] = tuple(class_names)
-        self.reading = Reading(reading.size, reading.channels or 3, reading.skip_broken)
+        self.reading = replace(reading, channels=reading.channels or 3)
+        self.random_crop = random_crop
         self._what = f"source 'folder' ({root})"
         kept = self._readable(files) if reading.skip_broken else list(range(len(files)))
         self.files = [files[i] for i in kept]
@@ -127,7 +152,7 @@ class FolderSource:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of names, sizes, labels and reading; not of the pixels, which would take long."""
-        digest = hashlib.blake2b(repr((self.reading, self.class_names)).encode(), digest_size=8)
+        digest = hashlib.blake2b(repr((self.reading, self.random_crop, self.class_names)).encode(), digest_size=8)
         for file, label in zip(self.files, self.labels.tolist(), strict=True):
             digest.update(f"{file.relative_to(self.root)}\0{file.stat().st_size}\0{label}\n".encode())
         return digest.hexdigest()
@@ -154,6 +179,22 @@ class FolderSource:
             first = str(self.files[0].relative_to(self.root))
             raise sizes_differ(self._what, first, self.image_shape[1:], name, image.shape[1:])
         return image, int(self.labels[index])
+
+    def view(self, index: int, draws: Sequence[float]) -> tuple[Tensor, int]:
+        """A random part of one image as uint8 (c, size, size), and its label; the whole without `random_crop`.
+
+        Args:
+            index: of the image.
+            draws: four uniform numbers in [0, 1).
+        """
+        if self.random_crop is None:
+            return self[index]
+        file = self.files[index]
+        try:
+            pixels = decode_crop(file, self.reading, draws, smallest=self.random_crop)
+        except OSError as error:
+            raise broken_file(self._what, str(file.relative_to(self.root)), error) from error
+        return to_tensor(pixels, self.reading.channels or 3), int(self.labels[index])
 
     def __repr__(self) -> str:
         return f"FolderSource({self.root}, {len(self)} images {self.image_shape}, {len(self.class_names)} classes)"

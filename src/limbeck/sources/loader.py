@@ -39,8 +39,9 @@ class Loader:
         shuffle: another order every epoch.
         drop_last: leave out a last batch that is not full.
         augment: functions of (images, draws), in order.
-        views: name -> augmentations of a further view of the same images, in the batch under that name.
-        mix: MixUp and CutMix of the main view; the batch then has soft labels under `targets`.
+        source_views: ask the source for random parts of its images, where it has them (`folder` with
+        `random_crop`). views: name -> augmentations of a further view of the same images, in the batch under that
+        name. mix: MixUp and CutMix of the main view; the batch then has soft labels under `targets`.
         workers: loader processes; sets that are in memory need none.
         device: where batches go.
         rank: number of this process.
@@ -67,6 +68,7 @@ class Loader:
         shuffle: bool = True,
         drop_last: bool = False,
         augment: Sequence[Augment] = (),
+        source_views: bool = False,
         views: Mapping[str, Sequence[Augment]] | None = None,
         mix: Mix | None = None,
         workers: int = 0,
@@ -83,6 +85,7 @@ class Loader:
         self.augment = tuple(augment)
         self.views = {name: tuple(changes) for name, changes in (views or {}).items()}
         self.mix = mix
+        self._source_views = source_views and hasattr(source, "view")
         self.workers = workers
         self.device = torch.device(device)
         self.rank, self.world = rank, world
@@ -107,7 +110,9 @@ class Loader:
             further view under its name; with mixing `targets`, shape (n, classes).
         """
         order = self._order(number)
-        batches = self._from_memory(order, start) if self._memory is not None else self._loaded(order, start)
+        batches = (
+            self._from_memory(order, start) if self._memory is not None else self._loaded(order, start, number)
+        )
         for at, (images, labels, index) in enumerate(batches, start):
             own = len(index) // 2 if self._fetches_partners else len(index)
             batch = {
@@ -165,9 +170,9 @@ class Loader:
                 index.to(self.device),
             )
 
-    def _loaded(self, order: Tensor, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _loaded(self, order: Tensor, start: int, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         batches: DataLoader[Any] = DataLoader(
-            _Indexed(self.source),
+            _Indexed(self.source, self._source_views and derive(self.seed, "part"), epoch),
             batch_sampler=[part.tolist() for part in self._parts(order, start)],
             num_workers=self.workers,
             collate_fn=_stacked,
@@ -281,15 +286,22 @@ class _Indexed(Dataset[Any]):
     A loader process that raised would wrap the message in a traceback.
     """
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, seed: int | bool, epoch: int) -> None:
+        self.source, self.seed, self.epoch = source, seed, epoch
 
     def __len__(self) -> int:
         return len(self.source)
 
+    def _read(self, index: int) -> tuple[Tensor, int]:
+        if self.seed is False:
+            return self.source[index]
+        draws = uniforms(torch.tensor([index]), seed=self.seed, epoch=self.epoch, draws=4)[0]
+        image, label = self.source.view(index, draws.tolist())  # type: ignore[attr-defined]
+        return image, label
+
     def __getitem__(self, index: int) -> tuple[Tensor, int, int] | InputError:
         try:
-            image, label = self.source[index]
+            image, label = self._read(index)
         except InputError as error:
             return error
         return image, label, index

@@ -23,7 +23,7 @@ def grey(images: Tensor) -> Tensor:
 
 
 def blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
-    """`share` of the image and the rest of the other, cut off at [0, 1]; shares above 1 lead away from the other."""
+    """`share` of the image and the rest of the other, cut off at [0, 1]; above 1 it leads away from the other."""
     weight = share.to(images.dtype)[:, None, None, None]
     return (weight * images + (1 - weight) * other).clamp(0, 1)
 

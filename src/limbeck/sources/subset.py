@@ -77,5 +77,13 @@ class Subset:
         """One image as uint8 (c, h, w) and its label."""
         return self.source[int(self.indices[index])]
 
+    def view(self, index: int, draws: Sequence[float]) -> tuple[Tensor, int]:
+        """A random part of one image, if the source has such; see `FolderSource.view`."""
+        at = int(self.indices[index])
+        found: tuple[Tensor, int] = (
+            self.source.view(at, draws) if hasattr(self.source, "view") else self.source[at]
+        )
+        return found
+
     def __repr__(self) -> str:
         return f"Subset({len(self)} of {self.source!r})"

@@ -59,6 +59,7 @@ class Views:
             seed=stream_seed(seed or 0),
             shuffle=bool(self.augment),
             augment=[partial(AUGMENTS[a.name], **a.settings) for a in self.augment],
+            source_views=True,
             workers=workers,
             device=machine.device,
         )

@@ -1,0 +1,63 @@
+"""Run an iterator in a thread of its own, a few items ahead."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_END = object()
+_POLL = 0.1
+
+
+def in_background(items: Generator[T, None, None], *, depth: int, stop: threading.Event) -> Iterator[T]:
+    """The items of a generator, made by a thread.
+
+    The thread ends with the iteration, also where that is given up half way: `stop` is set, the generator closed.
+
+    Args:
+        items: is run and closed in the thread.
+        depth: items that may wait.
+        stop: set when nothing more is wanted, so that the generator can leave early.
+
+    Raises:
+        Exception: whatever the generator raises, in its place.
+
+    Example:
+        >>> list(in_background((i * i for i in range(4)), depth=2, stop=threading.Event()))
+        [0, 1, 4, 9]
+    """
+    made: queue.Queue[object] = queue.Queue(depth)
+
+    def put(thing: object) -> bool:
+        while not stop.is_set():
+            try:
+                made.put(thing, timeout=_POLL)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def run() -> None:
+        try:
+            if all(put((item, None)) for item in items):
+                put(_END)
+        except BaseException as error:
+            put((None, error))
+        finally:
+            items.close()
+
+    thread = threading.Thread(target=run, name="limbeck-stream", daemon=True)
+    thread.start()
+    try:
+        while (found := made.get()) is not _END:
+            item, error = found  # type: ignore[misc]
+            if error is not None:
+                raise error
+            yield item
+    finally:
+        stop.set()
+        thread.join()
