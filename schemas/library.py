@@ -435,7 +435,6 @@ def imagenet_recipe(pair: ImagePair) -> str:
     lines = [
         f"# What it does: a {teacher} with torchvision's first weights teaches a {student} on ImageNet, by the",
         "#   published methods below, each with its authors' settings where there are some.",
-        *(f"#   {remark}" for remark in IMAGENET_REMARKS),
         f"# Run:    limbeck run {name} --variant {list(pair.variants)[-1]} --set student.source.root=DIR",
         "#         (DIR holds train/ and val/ with one folder a class)",
         "# Cost:   100 epochs of 1.28 million images; what that means here is said by",
@@ -449,7 +448,6 @@ def imagenet_recipe(pair: ImagePair) -> str:
         "    kind: classify.distill",
         f"    teacher: {{name: {pair.teacher}, pretrained: true}}",
         f"    source: {IMAGENET_SOURCE}",
-        *([f"    test_source: {IMAGENET_TEST}"] if IMAGENET_TEST else []),
         f"    model: {pair.student}",
         "    terms: kd" if "kd" not in pair.variants else "    terms:",
         *_terms(pair.variants["kd"]["terms"], 6),
@@ -458,7 +456,7 @@ def imagenet_recipe(pair: ImagePair) -> str:
         "      batch_size: 256",
         "      optimizer: {name: sgd, lr: 0.1, momentum: 0.9, weight_decay: 1e-4}",
         "      schedule: {name: multi_step, milestones: [30, 60, 90], factor: 0.1}",
-        f"      augment: {IMAGENET_AUGMENT}",
+        "      augment: [{name: flip}]",
         "      workers: 8",
         "variants:",
         *(line for method, values in pair.variants.items() for line in _variant(method, values)),
@@ -469,13 +467,8 @@ def imagenet_recipe(pair: ImagePair) -> str:
     return "\n".join(lines) + "\n"
 
 
-IMAGENET_SOURCE = "{name: folder, root: imagenet, size: 224, channels: 3, in_memory: false}"
-IMAGENET_TEST = ""
-IMAGENET_REMARKS = (
-    "Unlike there, images are cut to 224 x 224 pixels when they are read, then shifted and flipped: the authors",
-    "train on a random part of 8 to 100 % of the area, and test on the middle of images of 256 pixels.",
-)
-IMAGENET_AUGMENT = "[{name: crop, padding: 28}, {name: flip}]"
+# A random part of 8 to 100 % of the area to train on, the middle of images of 256 pixels to test on.
+IMAGENET_SOURCE = "{name: folder, root: imagenet, size: 224, channels: 3, random_crop: 0.08, crop_share: 0.875}"
 
 
 # --- YAML

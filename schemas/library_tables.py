@@ -455,7 +455,6 @@ def texts(cifar: Mapping[str, set[str]], imagenet: Mapping[str, set[str]]) -> di
     """
     dist_rows: Mapping[str, tuple[str | None, str]] = {"KD": ("kd", _DIST), "DIST": ("dist", _DIST)}
     dist_note = {("KD", p): "T = 4; the weights of the two terms are not printed" for p in imagenet}
-    cut = "The recipes shift images where the authors cut out random areas."
     last = "Published numbers are of the last or the best epoch, as their authors chose; ours are of the last."
     return {
         "cifar100": _file(
@@ -489,16 +488,16 @@ def texts(cifar: Mapping[str, set[str]], imagenet: Mapping[str, set[str]]) -> di
             },
         ),
         "imagenet": _file(
-            ["folder", "parquet"],
+            ["folder"],
             {
                 "main": (
                     "ImageNet, the two pairs that papers report",
-                    f"{last} {cut}",
+                    last,
                     list(_matrix(MAIN, "imagenet", MAIN_ROWS, imagenet, MAIN_NOTES, teacher=False)),
                 ),
                 "dist-teachers": (
                     "ImageNet, stronger teachers, the table of DIST",
-                    cut,
+                    "",
                     list(_matrix(DIST_TEACHERS, "imagenet", dist_rows, imagenet, dist_note)),
                 ),
                 "also": (

@@ -159,7 +159,7 @@ def finished(tmp_path_factory):
         "  teacher: {kind: classify.train, source: {name: digits, per_class: 3}, model: resnet8,\n"
         "    train: {steps: 2}}\n"
         "  student:\n    kind: classify.distill\n    teacher: teacher\n    source: {name: digits, per_class: 3}\n"
-        "    model: resnet8\n    terms: kd\n    train: {steps: 2}\n"
+        "    model: resnet8\n    weak_teacher: true\n    terms: kd\n    train: {steps: 2}\n"
     )
     return folder, limbeck("run", "tiny.yaml", "--out", "out", "--device", "cpu", cwd=folder)
 

@@ -62,19 +62,20 @@ def test_a_constant_on_all_logits_changes_nothing(batch: Batch, temperature: flo
 @given(batches)
 def test_a_batch_twice_has_the_same_value(batch: Batch) -> None:
     # Lengths over samples grow with the batch, beside the constant 1e-8 of the released program.
-    torch.testing.assert_close(dist(*(torch.cat((x, x)) for x in batch)), dist(*batch), rtol=1e-5, atol=1e-5)
+    once = dist(*batch, temperature=1.0)
+    twice = dist(*(torch.cat((x, x)) for x in batch), temperature=1.0)
+    torch.testing.assert_close(twice, once, rtol=0, atol=1e-3)
 
 
-@few
-@given(batches, st.floats(0.1, 0.9))
-def test_within_a_sample_only_the_ranking_on_a_line_counts(batch: Batch, share: float) -> None:
+@pytest.mark.parametrize("share", [0.2, 0.9])
+def test_probabilities_on_a_line_with_the_teachers_cost_nothing(share: float) -> None:
     """Probabilities mixed with the uniform distribution correlate perfectly with what they were."""
-    teacher = batch[1]
+    _, teacher = drawn(3)
     mixed = (share * teacher.softmax(dim=1) + (1 - share) / teacher.shape[1]).log()
     inter = dist(mixed, teacher, intra_weight=0.0, temperature=1.0)
     intra = dist(mixed, teacher, inter_weight=0.0, temperature=1.0)
-    assert inter.abs() < 1e-4
-    assert intra.abs() < 1e-4
+    assert inter.abs() < 1e-5
+    assert intra.abs() < 1e-5
 
 
 @few

@@ -75,6 +75,7 @@ TABLE: dict[str, tuple[Inputs, dict[str, Any]]] = {
     "simkd": (_maps(), {}),
     "dkd": (_logits() | _labels(), {}),
     "nkd": (_logits() | _labels(), {}),
+    "mld_instance": (_logits(), {"temperatures": (2.0, 5.0)}),
     "at": (_maps(), {}),
     "nst": (_maps(), {}),
     "ickd": (_maps(), {}),

@@ -62,7 +62,7 @@ def test_gradient_flows_through_mean_and_deviation() -> None:
     (gradient,) = torch.autograd.grad((standardise(values) * weights).sum(), values)
     # What neither a shift nor a factor changes has a gradient across both directions.
     assert gradient.sum(dim=1).abs().max() < 1e-12
-    assert (gradient * values).sum(dim=1).abs().max() < 1e-6
+    assert (gradient * values).sum(dim=1).abs().max() < 1e-5  # but for the constant 1e-7
 
 
 def test_the_magnitude_of_a_loss_behind_it_no_longer_asks_for_the_teachers() -> None:

@@ -57,6 +57,8 @@ def test_every_published_method_has_a_variant():
         (PAIR, "wkd"),
         (PAIR, "reviewkd"),
         (PAIR, "simkd"),
+        (PAIR, "mld_ls"),
+        ("cifar100/vgg13-mobilenet_v2", "ofd"),
         ("cifar100/wrn_40_2-shufflenet_v1", "wkd_f"),
         ("imagenet/resnet34-resnet18", "dkd"),
     ],

@@ -26,6 +26,13 @@ SETTINGS = {
     "random_erasing": {"probability": 0.7},
     "rand_augment": {"num_ops": 3, "magnitude": 12.0},
     "trivial_augment": {},
+    "gaussian_blur": {"size": 5},
+    "posterise": {},
+    "solarise": {},
+    "equalise": {},
+    "autocontrast": {},
+    "sharpen": {"factor": 3.0},
+    "invert": {},
 }
 
 
@@ -43,7 +50,7 @@ def test_every_augmentation_is_tested():
 
 @pytest.mark.parametrize(("name", "settings"), SETTINGS.items())
 def test_shape_range_and_input_untouched(name, settings):
-    given_images = images()
+    given_images = images(h=20, w=18)  # equalising needs 256 pixels to change any
     before = given_images.clone()
     out = AUGMENTS[name](given_images, draws(), **settings)
     assert (out.shape, out.dtype) == (before.shape, before.dtype)
@@ -56,9 +63,11 @@ def test_shape_range_and_input_untouched(name, settings):
 @pytest.mark.parametrize(("name", "settings"), SETTINGS.items())
 @pytest.mark.parametrize("at", [0, 5, 8])
 def test_an_image_does_not_depend_on_its_batch(name, settings, at):
-    whole = AUGMENTS[name](images(), draws(), **settings)
-    alone = AUGMENTS[name](images()[at : at + 1], draws()[at : at + 1], **settings)
+    given_images = images(h=20, w=18)
+    whole = AUGMENTS[name](given_images, draws(), **settings)
+    alone = AUGMENTS[name](given_images[at : at + 1], draws()[at : at + 1], **settings)
     assert torch.equal(whole[at : at + 1], alone)
+    assert AUGMENTS[name](given_images[:0], draws()[:0], **settings).shape == (0, 3, 20, 18)
 
 
 @given(seed=st.integers(0, 1000), padding=st.integers(1, 5))

@@ -15,7 +15,7 @@ from limbeck.errors import DataError
 from limbeck.models import DataConfig
 from limbeck.protocols import Source
 from limbeck.seeding import derive, generator
-from limbeck.sources import AUGMENTS, Loader, Mix, Subset, build
+from limbeck.sources import AUGMENTS, Loader, Mix, StreamSource, Subset, build, loader_of
 from limbeck.specs import Spec
 
 EVALUATION_BATCH = 256
@@ -55,6 +55,8 @@ class Data:
     def example(self, device: torch.device, images: int = 2) -> Tensor:
         """The first test images in [0, 1], to probe networks with."""
         count = min(images, len(self.test))
+        if isinstance(self.test, StreamSource):  # some of its images may be damaged, and to be left out
+            return self.test.first(count).to(device).float() / 255
         return torch.stack([self.test[i][0] for i in range(count)]).to(device).float() / 255
 
 
@@ -90,6 +92,8 @@ def split_data(train: Source, test: Source, *, validation: float, seed: int) -> 
     if not 0 < held < len(train):
         raise DataError(f"validation: {validation} of {len(train)} training images leaves {held} held out.")
     order = torch.randperm(len(train), generator=generator(seed, "validation")).tolist()
+    if isinstance(train, StreamSource):  # a part that is read in the order of its shards
+        return Data(train.part(order[held:]), train.part(order[:held]), test)
     return Data(Subset(train, order[held:]), Subset(train, order[:held]), test)
 
 
@@ -112,7 +116,7 @@ def training_stream(
     views: Mapping[str, Sequence[Spec]] | None = None,
 ) -> Loader:
     """Shuffled, augmented batches; `views` are further augmentations of the same images."""
-    return Loader(
+    return loader_of(source)(
         source,
         batch_size=training.batch_size,
         seed=derive(seed, "data"),
@@ -136,7 +140,7 @@ def _augmentations(specs: Sequence[Spec]) -> list[partial[Tensor]]:
 
 def evaluation_stream(source: Source, *, machine: Machine, whole: bool = False, workers: int = 0) -> Loader:
     """Batches in order, as they are; `whole` gives every process the whole set."""
-    return Loader(
+    return loader_of(source)(
         source,
         batch_size=EVALUATION_BATCH,
         seed=0,

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from limbeck.losses.hint import hint
     from limbeck.losses.ickd import ickd
     from limbeck.losses.kd import kd
-    from limbeck.losses.mld import mld, mld_batch, mld_class
+    from limbeck.losses.mld import mld, mld_batch, mld_class, mld_instance
     from limbeck.losses.nkd import nkd
     from limbeck.losses.nst import nst
     from limbeck.losses.ofd import ofd, ofd_margin
@@ -108,6 +108,7 @@ __all__ = [
     "mld",
     "mld_batch",
     "mld_class",
+    "mld_instance",
     "nkd",
     "nst",
     "ofd",

@@ -42,6 +42,7 @@ FILES = {
     "mld": "mld",
     "mld_batch": "mld",
     "mld_class": "mld",
+    "mld_instance": "mld",
     "at": "at",
     "nst": "nst",
     "sp": "sp",

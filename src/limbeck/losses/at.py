@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch.nn.functional as F
+from annotated_types import Ge
 from torch import Tensor
 
-from limbeck.bounds import Positive
-from limbeck.errors import ShapeError
-from limbeck.numerics.checks import require_above
+from limbeck.errors import ConfigError, ShapeError
 from limbeck.numerics.map_sizes import to_smaller
 from limbeck.numerics.precision import promoted
 
 
-def at(student_map: Tensor, teacher_map: Tensor, *, power: Positive = 2.0) -> Tensor:
+def at(student_map: Tensor, teacher_map: Tensor, *, power: Annotated[float, Ge(1)] = 2.0) -> Tensor:
     r"""Mean squared difference of two attention maps, each of length one.
 
     Channels are averaged away, so no projector is needed and any two networks can be compared. A sum over stages
@@ -24,13 +25,14 @@ def at(student_map: Tensor, teacher_map: Tensor, *, power: Positive = 2.0) -> Te
         student_map: shape (n, c, h, w).
         teacher_map: shape (n, c', h', w'); the larger map is averaged to the size of the smaller. No gradient
             flows into it.
-        power: of the absolute activations (p); 2 in the paper's experiments.
+        power: of the absolute activations, 1 or more (p); 2 in the paper's experiments.
 
     Returns:
         One value per sample, dimensionless, shape (n,).
 
     Raises:
         ShapeError: no maps, or of different numbers of samples.
+        ConfigError: a power below 1.
 
     Example:
         >>> import torch
@@ -41,7 +43,8 @@ def at(student_map: Tensor, teacher_map: Tensor, *, power: Positive = 2.0) -> Te
         Zagoruyko, Komodakis, Paying More Attention to Attention, ICLR 2017 [zagoruyko2017paying]. The paper takes
         a norm of the difference; the weight of 1000 in common use belongs to this mean over positions.
     """
-    require_above("at", 0, power=power)
+    if not power >= 1:
+        raise ConfigError(f"at: power must be 1 or more, for the gradient to be finite at zero; got {power!r}.")
     if student_map.dim() != 4 or teacher_map.dim() != 4 or len(student_map) != len(teacher_map):
         raise ShapeError(
             f"at: expected two maps (n, c, h, w) of the same samples, got student_map {tuple(student_map.shape)} "

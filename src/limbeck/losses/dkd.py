@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.bounds import NonNegative, Positive
+from limbeck.errors import ShapeError
 from limbeck.numerics.checks import class_indices, require_above, require_same
 from limbeck.numerics.precision import promoted
 
@@ -42,10 +42,11 @@ def dkd(
         One value per sample, in nats times the squared temperature, shape (n,).
 
     Raises:
-        ShapeError: the logits differ in shape, or the labels do not belong to them.
+        ShapeError: the logits differ in shape or have one class, or the labels do not belong to them.
         DataError: a label that is no class.
 
     Example:
+        >>> import torch
         >>> dkd(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0, 2]))
         tensor([0., 0.])
 
@@ -57,24 +58,28 @@ def dkd(
     """
     require_same("dkd", "n c", student=student, teacher=teacher)
     require_above("dkd", 0, temperature=temperature)
-    own = F.one_hot(class_indices("dkd", labels, student), student.shape[1]).bool()
+    if student.shape[1] < 2:
+        raise ShapeError(f"dkd: needs two classes or more, got logits {tuple(student.shape)}.")
+    label = class_indices("dkd", labels, student)[:, None]
     z_student, z_teacher = (z / temperature for z in promoted(student, teacher.detach()))
-    about_label = _kl(_label_or_not(z_student, own), _label_or_not(z_teacher, own))
-    about_others = _kl(_others(z_student, own), _others(z_teacher, own))
+    label_student, others_student = _decoupled(z_student, label)
+    label_teacher, others_teacher = _decoupled(z_teacher, label)
+    about_label, about_others = _kl(label_student, label_teacher), _kl(others_student, others_teacher)
     return temperature**2 * (alpha * about_label + beta * about_others)
 
 
-def _label_or_not(logits: Tensor, own: Tensor) -> Tensor:
-    """Log probabilities of the label and of all others together, shape (n, 2)."""
-    label = logits.masked_fill(~own, 0).sum(dim=1)
-    others = logits.masked_fill(own, -torch.inf).logsumexp(dim=1)
-    return torch.stack((label, others), dim=1).log_softmax(dim=1)
+def _decoupled(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Log probabilities of label and not label, shape (n, 2), and of each other class among the others.
 
-
-def _others(logits: Tensor, own: Tensor) -> Tensor:
-    """Log probabilities among the other classes, shape (n, classes - 1)."""
-    return logits[~own].view(len(logits), logits.shape[1] - 1).log_softmax(dim=1)
+    The latter keep the shape (n, classes), with minus infinity at the label: picking the others out would make the
+    host wait for an accelerator.
+    """
+    others = logits.scatter(1, label, -torch.inf)
+    own = logits.gather(1, label)
+    rest = others.logsumexp(dim=1, keepdim=True)
+    return torch.cat((own, rest), dim=1).log_softmax(dim=1), others - rest
 
 
 def _kl(student: Tensor, teacher: Tensor) -> Tensor:
-    return (teacher.exp() * (teacher - student)).sum(dim=1)
+    shares = teacher.exp()
+    return (shares * (teacher - student).masked_fill(shares == 0, 0)).sum(dim=1)

@@ -14,8 +14,38 @@ from limbeck.numerics.checks import require_above, require_same
 from limbeck.numerics.divergence import softened_kl
 from limbeck.numerics.precision import no_autocast, promoted
 
-TEMPERATURES = (2.0, 3.0, 4.0, 5.0, 6.0)
-"""Those of the released program."""
+
+def mld_instance(
+    student: Tensor, teacher: Tensor, *, temperatures: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0, 6.0)
+) -> Tensor:
+    r"""The divergence of `kd`, summed over several temperatures.
+
+    .. math:: \ell_i = \sum_\tau \tau^2 \, KL(P_{t,i} \| P_{s,i})
+
+    Args:
+        student: logits, shape (n, classes).
+        teacher: logits, shape (n, classes); no gradient flows into them.
+        temperatures: each divides both logits, > 0; those of the released program.
+
+    Returns:
+        One value per sample, in nats times squared temperatures, shape (n,).
+
+    Raises:
+        ShapeError: the two logits differ in shape.
+        ConfigError: no temperature, or one that is not above 0.
+
+    Example:
+        >>> import torch
+        >>> mld_instance(torch.zeros(2, 3), torch.zeros(2, 3))
+        tensor([0., 0.])
+
+    References:
+        Jin, Wang, Lin, Multi-Level Logit Distillation, CVPR 2023 [jin2023multi], instance-level alignment.
+    """
+    require_same("mld_instance", "n c", student=student, teacher=teacher)
+    _require_temperatures("mld_instance", temperatures)
+    parts = [t**2 * softened_kl(student, teacher, temperature=t) for t in temperatures]
+    return torch.stack(parts).sum(dim=0)
 
 
 @relational
@@ -91,7 +121,7 @@ def mld(
     Args:
         student: logits of one view, shape (n, classes).
         teacher: logits of the same view, shape (n, classes); no gradient flows into them.
-        temperatures: each divides both logits, > 0.
+        temperatures: each divides both logits, > 0; those of the released program.
         source: paper sums the three parts as they are. In the code each part is multiplied by the share of samples
             (of classes, for that part) whose confidence is at most the median, which was meant as a mask and acts
             as a factor of about a half. The code's further slips (the strong view's instance part uses weak logits
@@ -114,17 +144,12 @@ def mld(
         cross entropy, on a weakly and on a strongly augmented view each.
     """
     require_same("mld", "n c", student=student, teacher=teacher)
-    if not temperatures:
-        raise ConfigError("mld: temperatures is empty; the authors take 2, 3, 4, 5, 6.")
-    parts = []
-    for temperature in temperatures:
-        require_above("mld", 0, temperatures=temperature)
-        instance = temperature**2 * softened_kl(student, teacher, temperature=temperature).mean()
-        relations = mld_batch(student, teacher, temperature=temperature)
-        classes = mld_class(student, teacher, temperature=temperature)
-        parts.append((instance + relations, classes))
-    total = torch.stack([torch.stack(pair) for pair in parts]).sum(dim=0)
-    return total.sum() if source == "paper" else (_shares(teacher) * total).sum()
+    _require_temperatures("mld", temperatures)
+    instance = mld_instance(student, teacher, temperatures=temperatures).mean()
+    of_samples = torch.stack([mld_batch(student, teacher, temperature=t) for t in temperatures]).sum()
+    of_classes = torch.stack([mld_class(student, teacher, temperature=t) for t in temperatures]).sum()
+    parts = torch.stack((instance + of_samples, of_classes))
+    return parts.sum() if source == "paper" else (_shares(teacher) * parts).sum()
 
 
 def _shares(teacher: Tensor) -> Tensor:
@@ -133,6 +158,13 @@ def _shares(teacher: Tensor) -> Tensor:
     probabilities = logits.softmax(dim=1)
     confidences = (probabilities.amax(dim=1), probabilities.sum(dim=0))
     return torch.stack([(c <= c.quantile(0.5)).to(logits.dtype).mean() for c in confidences])
+
+
+def _require_temperatures(where: str, temperatures: tuple[float, ...]) -> None:
+    if not temperatures:
+        raise ConfigError(f"{where}: temperatures is empty; the authors take 2, 3, 4, 5 and 6.")
+    for temperature in temperatures:
+        require_above(where, 0, temperatures=temperature)
 
 
 def _probabilities(where: str, student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from limbeck.bounds import NonNegative, Positive
+from limbeck.errors import ShapeError
 from limbeck.numerics.checks import class_indices, require_above, require_same
+from limbeck.numerics.divergence import softmax_without
 from limbeck.numerics.precision import promoted
 
 
@@ -39,7 +41,7 @@ def nkd(
         One value per sample, in nats, shape (n,).
 
     Raises:
-        ShapeError: the logits differ in shape, or the labels do not belong to them.
+        ShapeError: the logits differ in shape or have one class, or the labels do not belong to them.
         DataError: a label that is no class.
 
     Example:
@@ -53,12 +55,14 @@ def nkd(
     """
     require_same("nkd", "n c", student=student, teacher=teacher)
     require_above("nkd", 0, temperature=temperature)
-    own = F.one_hot(class_indices("nkd", labels, student), student.shape[1]).bool()
+    if student.shape[1] < 2:
+        raise ShapeError(f"nkd: needs two classes or more, got logits {tuple(student.shape)}.")
+    label = class_indices("nkd", labels, student)[:, None]
     z_student, z_teacher = promoted(student, teacher.detach())
-    confidence = z_teacher.softmax(dim=1)[own]
-    of_label = -confidence * z_student.log_softmax(dim=1)[own]
-    rest_student, rest_teacher = (
-        z[~own].view(len(z), z.shape[1] - 1) / temperature for z in (z_student, z_teacher)
-    )
-    of_others = -(rest_teacher.softmax(dim=1) * rest_student.log_softmax(dim=1)).sum(dim=1)
+    confidence = z_teacher.softmax(dim=1).gather(1, label)
+    of_label = -(confidence * z_student.log_softmax(dim=1).gather(1, label)).squeeze(1)
+    shares = softmax_without(z_teacher, label.squeeze(1), temperature=temperature)
+    # The label's own entry is put in again after the logarithm, as 0 instead of minus infinity; its share is 0.
+    log_shares = (z_student / temperature).scatter(1, label, -torch.inf).log_softmax(dim=1).scatter(1, label, 0.0)
+    of_others = -(shares * log_shares).sum(dim=1)
     return of_label + gamma * temperature**2 * of_others

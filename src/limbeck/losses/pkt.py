@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from limbeck.bounds import Positive
@@ -57,9 +58,8 @@ def pkt(student_features: Tensor, teacher_features: Tensor, *, eps: Positive = 1
 
 def _neighbours(points: Tensor, eps: float) -> Tensor:
     squares = points.square().sum(dim=1, keepdim=True)
-    # The root of zero has no gradient; a row of zeros stays zero and is equally far from all others.
-    lengths = squares.where(squares > 0, squares.new_ones(())).sqrt() + eps
-    directions = points / lengths
+    # The root of zero has no gradient. A row of zeros has no direction, as if it were infinitely long.
+    directions = points / (squares.where(squares > 0, torch.inf).sqrt() + eps)
     with no_autocast(points):
         nearness = (directions @ directions.T + 1) / 2
     return nearness / nearness.sum(dim=1, keepdim=True)

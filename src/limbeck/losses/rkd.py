@@ -150,7 +150,7 @@ def _squared_distances(points: Tensor) -> Tensor:
     lengths = products.diagonal()
     sums = lengths[:, None] + lengths
     squares = sums - 2 * products
-    rounding = 8 * torch.finfo(points.dtype).eps
+    rounding = 8 * torch.finfo(points.dtype).eps * points.shape[1] ** 0.5
     return squares.where(squares > rounding * sums.detach(), 0.0)
 
 

@@ -28,8 +28,8 @@ NEUTRAL = (
     "compile",
 )
 """Settings of `train` that change how fast or how closely watched a training is, and not what is trained."""
-_SELECTION = ("limit", "per_class", "size")
-"""Settings of a source that change which images there are; the others say where they lie."""
+_SELECTION = ("limit", "per_class", "size", "random_crop", "crop_share", "interpolation")
+"""Settings of a source that change which images there are, or how they look; the others say where they lie."""
 _ABSENT = object()
 
 

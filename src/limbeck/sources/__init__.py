@@ -13,14 +13,19 @@ _PUBLIC = {
     "FolderSource": "folder",
     "Loader": "loader",
     "Mix": "mixing",
+    "StreamLoader": "streaming.loader",
+    "StreamSource": "streaming.source",
     "Subset": "subset",
     "arrays": "arrays",
     "as_source": "building",
     "build": "building",
     "digits": "digits",
     "folder": "folder",
+    "hf_stream": "streaming.hf_stream",
+    "loader_of": "streaming.loader",
     "normalise": "loader",
     "parquet": "parquet",
+    "parquet_stream": "streaming.parquet_stream",
 }
 
 if TYPE_CHECKING:
@@ -29,12 +34,25 @@ if TYPE_CHECKING:
     from limbeck.sources.augment_colour import colour_jitter, greyscale
     from limbeck.sources.augment_policies import rand_augment, trivial_augment
     from limbeck.sources.augment_regions import random_erasing, random_resized_crop
+    from limbeck.sources.augment_tones import (
+        autocontrast,
+        equalise,
+        gaussian_blur,
+        invert,
+        posterise,
+        sharpen,
+        solarise,
+    )
     from limbeck.sources.building import as_source, build
     from limbeck.sources.digits import digits
     from limbeck.sources.folder import FolderSource, folder
     from limbeck.sources.loader import Loader, normalise
     from limbeck.sources.mixing import Mix
     from limbeck.sources.parquet import parquet
+    from limbeck.sources.streaming.hf_stream import hf_stream
+    from limbeck.sources.streaming.loader import StreamLoader, loader_of
+    from limbeck.sources.streaming.parquet_stream import parquet_stream
+    from limbeck.sources.streaming.source import StreamSource
     from limbeck.sources.subset import Subset
 
 __all__ = [
@@ -44,9 +62,12 @@ __all__ = [
     "FolderSource",
     "Loader",
     "Mix",
+    "StreamLoader",
+    "StreamSource",
     "Subset",
     "arrays",
     "as_source",
+    "autocontrast",
     "brightness",
     "build",
     "colour_jitter",
@@ -54,17 +75,26 @@ __all__ = [
     "crop",
     "cutout",
     "digits",
+    "equalise",
     "flip",
     "folder",
+    "gaussian_blur",
     "greyscale",
+    "hf_stream",
+    "invert",
+    "loader_of",
     "normalise",
     "parquet",
+    "parquet_stream",
+    "posterise",
     "rand_augment",
     "random_erasing",
     "random_resized_crop",
     "register",
     "register_augmentation",
     "rotate",
+    "sharpen",
+    "solarise",
     "translate",
     "trivial_augment",
 ]

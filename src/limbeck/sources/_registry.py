@@ -11,6 +11,8 @@ SOURCES = Registry(
         "arrays": "limbeck.sources.arrays",
         "folder": "limbeck.sources.folder",
         "parquet": "limbeck.sources.parquet",
+        "parquet_stream": "limbeck.sources.streaming.parquet_stream",
+        "hf_stream": "limbeck.sources.streaming.hf_stream",
         "torchvision/*": "limbeck.sources.torchvision_sets",
     },
 )
@@ -28,6 +30,13 @@ AUGMENTATIONS = {
     "greyscale": "augment_colour",
     "random_resized_crop": "augment_regions",
     "random_erasing": "augment_regions",
+    "gaussian_blur": "augment_tones",
+    "posterise": "augment_tones",
+    "solarise": "augment_tones",
+    "equalise": "augment_tones",
+    "autocontrast": "augment_tones",
+    "sharpen": "augment_tones",
+    "invert": "augment_tones",
     "rand_augment": "augment_policies",
     "trivial_augment": "augment_policies",
 }

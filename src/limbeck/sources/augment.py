@@ -1,12 +1,15 @@
 """Augmentation of whole batches on their device, each image's by its own uniform numbers.
 
 Every function takes images (n, c, h, w) and draws (n, DRAWS) in [0, 1), and nothing else: the same draws give the
-same image, whatever batch it stands in.
+same image, whatever batch it stands in. So everything is computed pixel by pixel: matrix products and convolutions
+round as the size of the batch has it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +17,24 @@ from torch import Tensor
 
 from limbeck.bounds import Fraction, NonNegative, PositiveInt
 from limbeck.errors import DataError
+from limbeck.seeding import uniforms
 
 DRAWS = 8
-"""Uniform numbers that each augmentation is given for every image, needed or not."""
+"""Uniform numbers that each augmentation is given for every image, needed or not; `more` makes others of them."""
+
+Change = TypeVar("Change", bound=Callable[..., Tensor])
 
 
+def on_bytes(change: Change) -> Change:
+    """Mark an augmentation that only moves pixels or sets them to zero, so that a loader may apply it to bytes.
+
+    Bytes are a quarter of the memory to move, and the result is the same to the bit.
+    """
+    change.on_bytes = True  # type: ignore[attr-defined]
+    return change
+
+
+@on_bytes
 def crop(images: Tensor, draws: Tensor, *, padding: PositiveInt = 4) -> Tensor:
     """A random window of the image's own size out of the image with a zero border.
 
@@ -33,6 +49,7 @@ def crop(images: Tensor, draws: Tensor, *, padding: PositiveInt = 4) -> Tensor:
     return _windows(images, whole(draws[:, 0], 2 * padding + 1), whole(draws[:, 1], 2 * padding + 1), padding)
 
 
+@on_bytes
 def translate(images: Tensor, draws: Tensor, *, pixels: PositiveInt = 1) -> Tensor:
     """A shift by whole pixels in each direction, up to `pixels`; what comes in is zero.
 
@@ -49,6 +66,7 @@ def translate(images: Tensor, draws: Tensor, *, pixels: PositiveInt = 1) -> Tens
     return crop(images, draws, padding=pixels)
 
 
+@on_bytes
 def flip(images: Tensor, draws: Tensor, *, probability: Fraction = 0.5) -> Tensor:
     """Left and right exchanged, for a share of the images.
 
@@ -60,8 +78,10 @@ def flip(images: Tensor, draws: Tensor, *, probability: Fraction = 0.5) -> Tenso
     Returns:
         Shape and kind of `images`.
     """
-    chosen = (draws[:, 0] < probability)[:, None, None, None]
-    return torch.where(chosen, images.flip(3), images)
+    # Whole images are picked from both kinds: a quarter of the time that choosing pixel by pixel takes.
+    both = torch.cat((images, images.flip(3)))
+    place = torch.arange(len(images), device=images.device)
+    return both.index_select(0, place + len(images) * (draws[:, 0] < probability))
 
 
 def rotate(images: Tensor, draws: Tensor, *, degrees: NonNegative = 10.0) -> Tensor:
@@ -80,8 +100,7 @@ def rotate(images: Tensor, draws: Tensor, *, degrees: NonNegative = 10.0) -> Ten
     """
     need_floats("rotate", images)
     height, width = images.shape[2:]
-    # Element by element and in double precision, so that rounding does not depend on the size of the batch.
-    exact = torch.float32 if images.device.type == "mps" else torch.float64
+    exact = precise(images.device)
     angle = (draws[:, 0].to(exact) * 2 - 1) * math.radians(degrees)
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
     y = torch.arange(height, device=images.device, dtype=exact)[:, None] - (height - 1) / 2
@@ -90,6 +109,7 @@ def rotate(images: Tensor, draws: Tensor, *, degrees: NonNegative = 10.0) -> Ten
     return F.grid_sample(images, grid.to(images.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
+@on_bytes
 def cutout(images: Tensor, draws: Tensor, *, size: PositiveInt = 16) -> Tensor:
     """A square set to zero, its middle anywhere in the image, so that parts of it may lie outside.
 
@@ -149,17 +169,40 @@ def contrast(images: Tensor, draws: Tensor, *, strength: Fraction = 0.2) -> Tens
 
 
 def _windows(images: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
-    height, width = images.shape[2:]
-    padded = F.pad(images, (padding,) * 4)
-    # A view of every window; indexing copies one for each image.
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-    rows = torch.arange(len(images), device=images.device)
-    return windows[rows, :, top, left]
+    """The window of each image that begins there in the image with its border; copied row by row."""
+    n, channels, height, width = images.shape
+    high, wide = height + 2 * padding, width + 2 * padding
+    padded = images.new_zeros(n, channels, high, wide)
+    padded[:, :, padding : padding + height, padding : padding + width] = images
+    image = torch.arange(n, device=images.device) * channels * high * wide + top * wide + left
+    plane = torch.arange(channels, device=images.device) * high * wide
+    row = torch.arange(height, device=images.device) * wide
+    begin = (image[:, None, None] + plane[:, None] + row).flatten()
+    # Every stretch of `width` pixels in memory, as rows of an overlapping view.
+    stretches = padded.as_strided((max(padded.numel() - width + 1, 0), width), (1, 1))
+    return stretches.index_select(0, begin).view(images.shape)
 
 
 def whole(draws: Tensor, count: int) -> Tensor:
     """Uniform whole numbers below `count`; draws are multiples of 2**-24, so this is exact."""
     return ((draws * (1 << 24)).long() * count) >> 24
+
+
+def more(draws: Tensor, count: int) -> Tensor:
+    """Further uniform numbers for every image, shape (n, count), as a hash of its first two draws."""
+    bits = (draws[:, :2] * (1 << 24)).long()
+    return uniforms((bits[:, 0] << 24) | bits[:, 1], seed=0, epoch=0, draws=count)
+
+
+def precise(device: torch.device) -> torch.dtype:
+    """The kind of float for coordinates and angles; one device has no double precision."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def only(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Any]) -> Tensor:
+    """The images with those that were chosen changed; `change` is given these and their rows."""
+    rows = chosen.nonzero()[:, 0]
+    return images.index_copy(0, rows, change(images.index_select(0, rows), rows)) if len(rows) else images.clone()
 
 
 def _stripe(draws: Tensor, length: int, size: int) -> Tensor:

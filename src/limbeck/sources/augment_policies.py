@@ -7,7 +7,8 @@ changed together, so the cost is that of the operations and not of a loop over i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from limbeck.bounds import NonNegative, PositiveInt
 from limbeck.errors import DataError
 from limbeck.sources import pixel_ops as ops
-from limbeck.sources.augment import DRAWS, need_floats, whole
+from limbeck.sources.augment import DRAWS, need_floats, precise, whole
 
 LEVELS = 30
 """Magnitudes run from 0 to this."""
@@ -23,6 +24,7 @@ DRAWS_EACH = 2
 """Numbers that one operation uses: which one, and its direction (or strength)."""
 
 Operation = Callable[[Tensor, Tensor], Tensor]
+Warp = Callable[[Tensor, int, int], Tensor]
 
 
 def rand_augment(
@@ -54,13 +56,12 @@ def rand_augment(
     for number in range(num_ops):
         which, direction = draws[:, DRAWS_EACH * number], draws[:, DRAWS_EACH * number + 1]
         level = torch.full_like(which, magnitude / LEVELS)
-        signed = torch.where(direction < 0.5, -level, level)
-        images = _apply(images, whole(which, len(OPERATIONS)), signed)
+        images = _apply(images, which, torch.where(direction < 0.5, -level, level), RAND)
     return images
 
 
 def trivial_augment(images: Tensor, draws: Tensor) -> Tensor:
-    """One random operation at a random magnitude.
+    """One random operation at a random magnitude, from wide ranges.
 
     Args:
         images: shape (n, c, h, w), floats in [0, 1].
@@ -73,69 +74,120 @@ def trivial_augment(images: Tensor, draws: Tensor) -> Tensor:
         DataError: images of whole numbers.
 
     References:
-        TrivialAugment [muller2021trivialaugment], with the ranges of `rand_augment`.
+        TrivialAugment [muller2021trivialaugment], the wide variant.
     """
     need_floats("trivial_augment", images)
     level = whole(draws[:, 1], LEVELS + 1).to(draws.dtype) / LEVELS
-    signed = torch.where(draws[:, 2] < 0.5, -level, level)
-    return _apply(images, whole(draws[:, 0], len(OPERATIONS)), signed)
+    return _apply(images, draws[:, 0], torch.where(draws[:, 2] < 0.5, -level, level), WIDE)
 
 
-def _apply(images: Tensor, which: Tensor, level: Tensor) -> Tensor:
-    """To each image its operation, at a signed level from -1 to 1."""
-    changed = images.clone()
-    for number, operation in enumerate(OPERATIONS.values()):
-        rows = (which == number).nonzero()[:, 0]
-        if len(rows):
-            changed[rows] = operation(images[rows], level[rows])
-    return changed
+@dataclass(frozen=True)
+class Policy:
+    """Operations at signed levels from -1 to 1.
+
+    Attributes:
+        warps: name -> the inverse affine maps, (n, 2, 3), at levels (n,), for a height and a width.
+        colours: name -> changed images at levels.
+    """
+
+    warps: Mapping[str, Warp]
+    colours: Mapping[str, Operation]
+
+    def __len__(self) -> int:
+        """Operations, the one that does nothing included."""
+        return 1 + len(self.warps) + len(self.colours)
 
 
-def _sheared(images: Tensor, level: Tensor, *, axis: int) -> Tensor:
-    inverse = _identity(level)
-    inverse[:, axis, 1 - axis] = 0.3 * level.double()
-    # About the top left corner, as the operation has been defined since it was one of the imaging library's.
-    inverse[:, axis, 2] = inverse[:, axis, 1 - axis] * images.shape[2 + axis] / 2
-    return ops.warp(images, inverse)
+def _apply(images: Tensor, draw: Tensor, level: Tensor, policy: Policy) -> Tensor:
+    """To each image its operation; all warps are one."""
+    if len(images) == 0:
+        return images
+    which = whole(draw, len(policy))
+    order = which.argsort(stable=True)
+    # The one number that a host has to wait for: how many images drew which operation.
+    counts = torch.bincount(which, minlength=len(policy)).tolist()
+    sorted_images, level = images.index_select(0, order), level[order]
+    warped, *coloured = sorted_images.split([sum(counts[: len(policy.warps)]), *counts[len(policy.warps) :]])
+    parts = []
+    if len(warped):
+        levels = level.split(counts)
+        size = images.shape[2:]
+        maps = [warp(part, *size) for warp, part in zip(policy.warps.values(), levels, strict=False)]
+        parts.append(ops.warp(warped, torch.cat(maps)))
+    start = len(warped)
+    for operation, part in zip(policy.colours.values(), coloured, strict=False):
+        if len(part):
+            parts.append(operation(part, level[start : start + len(part)]))
+            start += len(part)
+    parts.append(coloured[-1])
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    return torch.cat(parts).index_select(0, place)
 
 
-def _moved(images: Tensor, level: Tensor, *, axis: int) -> Tensor:
-    inverse = _identity(level)
-    largest = 150 / 331 * images.shape[3 - axis]
-    inverse[:, axis, 2] = -(level.double() * largest).trunc()
-    return ops.warp(images, inverse)
+def _shear(largest: float, *, axis: int) -> Warp:
+    def inverse(level: Tensor, height: int, width: int) -> Tensor:
+        found = _identity(level)
+        found[:, axis, 1 - axis] = largest * level.to(found.dtype)
+        # About the top left corner, as the operation has been defined since it was one of the imaging library's.
+        found[:, axis, 2] = found[:, axis, 1 - axis] * (height, width)[axis] / 2
+        return found
+
+    return inverse
 
 
-def _turned(images: Tensor, level: Tensor) -> Tensor:
-    angle = level.double() * math.radians(30)
-    inverse = _identity(level)
-    inverse[:, 0, 0] = inverse[:, 1, 1] = angle.cos()
-    inverse[:, 0, 1], inverse[:, 1, 0] = -angle.sin(), angle.sin()
-    return ops.warp(images, inverse)
+def _shift(largest: Callable[[int], float], *, axis: int) -> Warp:
+    def inverse(level: Tensor, height: int, width: int) -> Tensor:
+        found = _identity(level)
+        found[:, axis, 2] = -(level.to(found.dtype) * largest((width, height)[axis])).trunc()
+        return found
+
+    return inverse
+
+
+def _turn(degrees: float) -> Warp:
+    def inverse(level: Tensor, height: int, width: int) -> Tensor:
+        found = _identity(level)
+        angle = level.to(found.dtype) * math.radians(degrees)
+        found[:, 0, 0] = found[:, 1, 1] = angle.cos()
+        found[:, 0, 1], found[:, 1, 0] = -angle.sin(), angle.sin()
+        return found
+
+    return inverse
 
 
 def _identity(level: Tensor) -> Tensor:
-    return torch.eye(2, 3, device=level.device, dtype=torch.float64).repeat(len(level), 1, 1)
+    return torch.eye(2, 3, device=level.device, dtype=precise(level.device)).repeat(len(level), 1, 1)
 
 
-def _scaled(scale: Operation) -> Operation:
-    return lambda images, level: scale(images, 1 + 0.9 * level)
+def _policy(*, shear: float, shift: Callable[[int], float], degrees: float, colour: float, bits: int) -> Policy:
+    """The fourteen operations with the ends of their ranges."""
+
+    def scaled(scale: Operation) -> Operation:
+        return lambda images, level: scale(images, 1 + colour * level)
+
+    return Policy(
+        warps={
+            "shear_x": _shear(shear, axis=0),
+            "shear_y": _shear(shear, axis=1),
+            "translate_x": _shift(shift, axis=0),
+            "translate_y": _shift(shift, axis=1),
+            "rotate": _turn(degrees),
+        },
+        colours={
+            "brightness": scaled(ops.scale_brightness),
+            "colour": scaled(ops.scale_saturation),
+            "contrast": scaled(ops.scale_contrast),
+            "sharpness": scaled(ops.scale_sharpness),
+            "posterise": lambda images, level: ops.posterise(images, 8 - (bits * level.abs()).round()),
+            "solarise": lambda images, level: ops.solarise(images, 1 - level.abs()),
+            "stretch_contrast": lambda images, level: ops.stretch_contrast(images),
+            "equalise": lambda images, level: ops.equalise(images),
+        },
+    )
 
 
-OPERATIONS: dict[str, Operation] = {
-    "identity": lambda images, level: images,
-    "shear_x": lambda images, level: _sheared(images, level, axis=0),
-    "shear_y": lambda images, level: _sheared(images, level, axis=1),
-    "translate_x": lambda images, level: _moved(images, level, axis=0),
-    "translate_y": lambda images, level: _moved(images, level, axis=1),
-    "rotate": _turned,
-    "brightness": _scaled(ops.scale_brightness),
-    "colour": _scaled(ops.scale_saturation),
-    "contrast": _scaled(ops.scale_contrast),
-    "sharpness": _scaled(ops.scale_sharpness),
-    "posterise": lambda images, level: ops.posterise(images, 8 - (4 * level.abs()).round()),
-    "solarise": lambda images, level: ops.solarise(images, 1 - level.abs()),
-    "stretch_contrast": lambda images, level: ops.stretch_contrast(images),
-    "equalise": lambda images, level: ops.equalise(images),
-}
-"""Name -> operation on images and signed levels from -1 to 1."""
+RAND = _policy(shear=0.3, shift=lambda length: 150 / 331 * length, degrees=30, colour=0.9, bits=4)
+"""RandAugment's ranges, which were AutoAugment's."""
+WIDE = _policy(shear=0.99, shift=lambda length: 32.0, degrees=135, colour=0.99, bits=6)
+"""TrivialAugment's."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R 601), as torchvision has them."""
+_UNIT = 1 << 20
 
 
 def grey(images: Tensor) -> Tensor:
@@ -35,8 +36,9 @@ def scale_brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 def scale_contrast(images: Tensor, factor: Tensor) -> Tensor:
     """The distance of all pixels from the image's mean brightness times the factor."""
-    # Summed in double precision, so that the last digit does not depend on the size of the batch.
-    mean = grey(images).flatten(1).double().mean(dim=1).to(images.dtype)
+    # Summed as whole numbers, so that the last digit does not depend on the order of the sum.
+    total = (grey(images).flatten(1) * _UNIT).round().long().sum(dim=1)
+    mean = total.to(images.dtype) / (_UNIT * images.shape[2] * images.shape[3])
     return blend(images, mean[:, None, None, None], factor)
 
 
@@ -47,13 +49,31 @@ def scale_saturation(images: Tensor, factor: Tensor) -> Tensor:
 
 def scale_sharpness(images: Tensor, factor: Tensor) -> Tensor:
     """The distance of inner pixels from their neighbourhood's mean times the factor."""
-    channels = images.shape[1]
-    kernel = torch.ones(3, 3, device=images.device, dtype=images.dtype)
-    kernel[1, 1] = 5
-    kernel = (kernel / 13).expand(channels, 1, 3, 3)
+    if min(images.shape[2:]) < 3:
+        return images
+    rows = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]
+    around = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
     blurred = images.clone()
-    blurred[:, :, 1:-1, 1:-1] = F.conv2d(images, kernel, groups=channels)
+    blurred[:, :, 1:-1, 1:-1] = (around + 4 * images[:, :, 1:-1, 1:-1]) / 13
     return blend(images, blurred, factor)
+
+
+def blur(images: Tensor, sigma: Tensor, *, size: int) -> Tensor:
+    """Gaussian blur of deviation `sigma` pixels over `size` pixels, an odd number; borders are mirrored."""
+    place = torch.arange(size, device=images.device, dtype=torch.float32) - size // 2
+    weights = torch.exp(-0.5 * (place / sigma.float()[:, None]) ** 2)
+    # One after the other, so that rounding does not depend on the size of the batch.
+    total = weights[:, 0]
+    for k in range(1, size):
+        total = total + weights[:, k]
+    weights = (weights / total[:, None]).to(images.dtype)
+    for axis, margin in ((3, (size // 2, size // 2, 0, 0)), (2, (0, 0, size // 2, size // 2))):
+        padded = F.pad(images, margin, mode="reflect")
+        length = images.shape[axis]
+        images = torch.zeros_like(images)
+        for k in range(size):
+            images.addcmul_(padded.narrow(axis, k, length), weights[:, k, None, None, None])
+    return images
 
 
 def shift_hue(images: Tensor, turns: Tensor) -> Tensor:
@@ -94,6 +114,11 @@ def stretch_contrast(images: Tensor) -> Tensor:
     width = high - low
     stretched = (images - low) / width.where(width > 0, torch.ones_like(width))
     return torch.where(width > 0, stretched, images)
+
+
+def invert(images: Tensor) -> Tensor:
+    """The negative."""
+    return 1 - images
 
 
 def equalise(images: Tensor) -> Tensor:

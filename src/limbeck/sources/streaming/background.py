@@ -5,12 +5,23 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
 
-_END = object()
 _POLL = 0.1
+
+
+class _End:
+    """After the last item."""
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """In place of an item."""
+
+    error: BaseException
 
 
 def in_background(items: Generator[T, None, None], *, depth: int, stop: threading.Event) -> Iterator[T]:
@@ -30,9 +41,9 @@ def in_background(items: Generator[T, None, None], *, depth: int, stop: threadin
         >>> list(in_background((i * i for i in range(4)), depth=2, stop=threading.Event()))
         [0, 1, 4, 9]
     """
-    made: queue.Queue[object] = queue.Queue(depth)
+    made: queue.Queue[T | _Failed | _End] = queue.Queue(depth)
 
-    def put(thing: object) -> bool:
+    def put(thing: T | _Failed | _End) -> bool:
         while not stop.is_set():
             try:
                 made.put(thing, timeout=_POLL)
@@ -43,21 +54,20 @@ def in_background(items: Generator[T, None, None], *, depth: int, stop: threadin
 
     def run() -> None:
         try:
-            if all(put((item, None)) for item in items):
-                put(_END)
+            if all(put(item) for item in items):
+                put(_End())
         except BaseException as error:
-            put((None, error))
+            put(_Failed(error))
         finally:
             items.close()
 
     thread = threading.Thread(target=run, name="limbeck-stream", daemon=True)
     thread.start()
     try:
-        while (found := made.get()) is not _END:
-            item, error = found  # type: ignore[misc]
-            if error is not None:
-                raise error
-            yield item
+        while not isinstance(found := made.get(), _End):
+            if isinstance(found, _Failed):
+                raise found.error
+            yield found
     finally:
         stop.set()
         thread.join()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
+import itertools
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import DataError
-from limbeck.protocols import Batch, Source
+from limbeck.protocols import Source
+from limbeck.seeding import derive, uniforms
 from limbeck.sources.loader import Loader
 from limbeck.sources.streaming.background import in_background
 from limbeck.sources.streaming.held import Held, Use
@@ -30,12 +31,12 @@ class StreamLoader(Loader):
     """What `Loader` is for sets in memory: the same batches, augmentation, views and mixing, read as they come.
 
     An epoch visits the chunks of the set in a random order and shuffles rows within windows of about
-    `source.buffer` rows; each row comes exactly once. Batch k of an epoch is made without the batches before it, by
-    reading the chunks that it and those after it need, so a resumed run goes on with the very images. Every process
-    takes its contiguous part of every batch: it decodes its own images alone, but reads nearly every chunk.
+    `source.buffer` rows; each row comes exactly once. Batch k of an epoch is made without the batches before it,
+    by reading the chunks that it and those after it need, so a resumed run goes on with the very images. Every
+    process takes its contiguous part of every batch: it decodes its own images alone, but reads nearly all chunks.
 
-    Damaged images that are to be left out (`skip_broken`) leave batches as large as they were in training: the next
-    good image of their chunk stands in, whatever the batch and the process. Unshuffled batches go without them.
+    Where damaged images are left out (`skip_broken`), batches of a shuffled stream stay as large as they were: the
+    next good image of the same chunk stands in, whatever the batch and the process. Others go without them.
 
     Args:
         source: a `StreamSource`.
@@ -57,27 +58,19 @@ class StreamLoader(Loader):
         if not isinstance(source, StreamSource):
             raise DataError(f"a StreamLoader reads a StreamSource, not a {type(source).__name__}; use a Loader.")
         super().__init__(source, **settings)
-        self._number = 0
         # Known from here on, so that an image of another size is told from the first.
         _ = source.image_shape
-
-    def epoch(self, number: int, *, start: int = 0) -> Iterator[Batch]:
-        """As `Loader.epoch`."""
-        one = copy.copy(self)  # an epoch knows its number; several may be under way
-        one._number = number
-        return Loader.epoch(one, number, start=start)
 
     def _order(self, number: int) -> Tensor:
         if self.shuffle:
             return self.source.order(seed=self.seed, epoch=number)
         return torch.arange(len(self.source))
 
-    def _loaded(self, order: Tensor, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _loaded(self, order: Tensor, start: int, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         parts = list(self._parts(order, start))
         stop = threading.Event()
-        made: Iterator[tuple[Tensor, Tensor, Tensor]] = self._decoded(parts, start, stop)
-        if self.workers > 0:
-            made = in_background(self._decoded(parts, start, stop), depth=BATCHES_AHEAD, stop=stop)
+        decoded = self._decoded(parts, start, epoch, stop)
+        made = in_background(decoded, depth=BATCHES_AHEAD, stop=stop) if self.workers > 0 else decoded
         for tensors in made:
             images, labels, index = (t.pin_memory() if self.device.type == "cuda" else t for t in tensors)
             yield (
@@ -87,13 +80,13 @@ class StreamLoader(Loader):
             )
 
     def _decoded(
-        self, parts: Sequence[Tensor], start: int, stop: threading.Event
+        self, parts: Sequence[Tensor], start: int, epoch: int, stop: threading.Event
     ) -> Generator[tuple[Tensor, Tensor, Tensor], None, None]:
         """Images as uint8, labels and indices of every part, on the CPU."""
         source = self.source
         reader = source.shards.reader()
         ahead = 2 * source.buffer if self.workers > 0 else 0
-        held = Held(lambda chunk: source.read(reader, chunk, stop), self._uses(parts), ahead=ahead)
+        held = Held(lambda chunk: source.read(reader, chunk, stop), self._uses(parts, epoch), ahead=ahead)
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="limbeck-decode") if self.workers > 0 else None
         many: Callable[..., Iterator[_Sample | None]] = pool.map if pool is not None else map
         before = len(source.damaged)
@@ -101,10 +94,10 @@ class StreamLoader(Loader):
             for at, part in enumerate(parts):
                 try:
                     held.at(at)
-                    yield self._stacked(part, held, many)
+                    yield self._stacked(part, epoch, held, many)
                 except DataError as error:
                     raise DataError(
-                        f"{error} This was batch {start + at + 1} of {len(self)} in epoch {self._number}; what was "
+                        f"{error} This was batch {start + at + 1} of {len(self)} in epoch {epoch}; what was "
                         "saved before is intact, and the same command continues from there."
                     ) from error
         finally:
@@ -121,29 +114,35 @@ class StreamLoader(Loader):
             )
 
     def _stacked(
-        self, part: Tensor, held: Held, many: Callable[..., Iterator[_Sample | None]]
+        self, part: Tensor, epoch: int, held: Held, many: Callable[..., Iterator[_Sample | None]]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        chunks, rows = (found.tolist() for found in self.source.locate(part))
+        source = self.source
+        chunks, rows = (found.tolist() for found in source.locate(part))
         # Looked up here: chunks belong to one thread.
         content = [held[chunk] for chunk in chunks]
-        samples = [s for s in many(self._sample, content, chunks, rows, part.tolist()) if s is not None]
-        empty = torch.empty((0, *self.source.image_shape), dtype=torch.uint8)
+        draws: Iterable[list[float] | None] = itertools.repeat(None)
+        if self._source_views and source.random_crop is not None:
+            draws = uniforms(part, seed=derive(self.seed, "part"), epoch=epoch, draws=4).tolist()
+        samples = [s for s in many(self._sample, content, chunks, rows, part.tolist(), draws) if s is not None]
+        empty = torch.empty((0, *source.image_shape), dtype=torch.uint8)
         return (
             torch.stack([image for image, _, _ in samples]) if samples else empty,
             torch.tensor([label for _, label, _ in samples], dtype=torch.int64),
             torch.tensor([index for _, _, index in samples], dtype=torch.int64),
         )
 
-    def _sample(self, content: list[Row], chunk: int, row: int, index: int) -> _Sample | None:
+    def _sample(
+        self, content: list[Row], chunk: int, row: int, index: int, draws: list[float] | None
+    ) -> _Sample | None:
         source = self.source
         label = source.label(content, chunk, row)
-        image = source.image(content, chunk, row)
+        image = source.image(content, chunk, row, draws)
         if not isinstance(image, OSError):
             return image, label, index
         source.leave_out(chunk, row, image)
-        return source.stand_in(content, chunk, row) if self.shuffle else None
+        return source.stand_in(content, chunk, row, draws) if self.shuffle else None
 
-    def _uses(self, parts: Sequence[Tensor]) -> list[Use]:
+    def _uses(self, parts: Sequence[Tensor], epoch: int) -> list[Use]:
         """The chunks that the parts need, in the order in which they are to be read, with their first and last."""
         source = self.source
         count = len(source.shards.sizes)
@@ -154,7 +153,7 @@ class StreamLoader(Loader):
             chunks = source.locate(torch.cat(list(parts)))[0]
             first.scatter_reduce_(0, chunks, batch, "amin")
             last.scatter_reduce_(0, chunks, batch, "amax")
-        visits = source.shards.visits(self.seed, self._number) if self.shuffle else torch.arange(count)
+        visits = source.shards.visits(self.seed, epoch) if self.shuffle else torch.arange(count)
         needed = visits[last[visits] >= 0].tolist()
         return [Use(c, source.shards.sizes[c], int(first[c]), int(last[c])) for c in needed]
 

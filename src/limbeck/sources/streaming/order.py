@@ -13,8 +13,8 @@ from limbeck.seeding import derive, permutation
 def shuffled_order(visits: Tensor, bounds: Tensor, *, buffer: int, seed: int, epoch: int) -> Tensor:
     """Every index once, in an order that needs about `buffer` rows in memory at a time.
 
-    Chunks are taken in the order of `visits` and gathered in windows of about equally many rows; within a window all
-    orders of its rows are equally likely. So a row may stand next to any row of the chunks that were drawn into its
+    Chunks are taken in the order of `visits` and gathered in windows of about equally many rows; within a window
+    all orders of its rows are equally likely. So a row may stand next to any row of the chunks that came into its
     window, and with `buffer` of at least the whole set every order of the set is equally likely.
 
     Args:
@@ -41,7 +41,7 @@ def shuffled_order(visits: Tensor, bounds: Tensor, *, buffer: int, seed: int, ep
 
 
 def windows(visits: Tensor, bounds: Tensor, *, buffer: int) -> Iterator[Tensor]:
-    """The visits cut where about equally many rows come together, none with more than `buffer` rows and a chunk."""
+    """The visits, cut where about equally many rows come together: `buffer` and one chunk at the most."""
     sizes = (bounds[1:] - bounds[:-1])[visits]
     visits, sizes = visits[sizes > 0], sizes[sizes > 0]
     total = int(sizes.sum())

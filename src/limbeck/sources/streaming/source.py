@@ -8,15 +8,16 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from limbeck.errors import DataError
+from limbeck.errors import ConfigError, DataError
 from limbeck.sources.arrays import pixel_statistics
-from limbeck.sources.decoding import Reading, broken_file, decode, sizes_differ, to_tensor
+from limbeck.sources.decoding import Reading, broken_file, decode, decode_crop, sizes_differ, to_tensor
 from limbeck.sources.places import listed
 from limbeck.sources.streaming.order import shuffled_order
 from limbeck.sources.streaming.retries import Retries, said
@@ -44,9 +45,12 @@ class StreamSource:
         buffer: rows that are shuffled among each other; about so many encoded images are in memory at once, and
             twice as many with `workers`.
         retries: for errors of file system and network.
+        random_crop: smallest share of the area of a random part, which training takes of each image; None takes
+            all of it.
         rows: rows of the shards that belong to it, ascending; all unless given.
 
     Raises:
+        ConfigError: `random_crop` without a size.
         DataError: fewer than two classes or one named twice; statistics or rows that do not fit.
     """
 
@@ -60,12 +64,14 @@ class StreamSource:
         std: Sequence[float] | None = None,
         buffer: int = BUFFER,
         retries: Retries | None = None,
+        random_crop: float | None = None,
         rows: Tensor | None = None,
     ) -> None:
         reading = reading or Reading()
         self.shards = shards
         self.class_names: tuple[str, ...] = tuple(class_names)
-        self.reading = Reading(reading.size, reading.channels or 3, reading.skip_broken)
+        self.reading = replace(reading, channels=reading.channels or 3)
+        self.random_crop = random_crop
         self.buffer = buffer
         self.retries = retries or Retries()
         self.damaged: set[int] = set()
@@ -102,6 +108,7 @@ class StreamSource:
             std=self._given[1],
             buffer=self.buffer,
             retries=self.retries,
+            random_crop=self.random_crop,
             rows=chosen if self._rows is None else self._rows[chosen],
         )
         part._whole = self._whole or self
@@ -135,14 +142,16 @@ class StreamSource:
     @cached_property
     def labels(self) -> Tensor:
         """The label of every image, shape (n,), int64; a pass over the labels, not over the images."""
-        whole = [self._label(raw, lambda i=i: f"row {i}") for i, raw in enumerate(self._raw_labels())]  # type: ignore[misc]
+        whole = [self._label(raw, partial("row {}".format, i)) for i, raw in enumerate(self._raw_labels())]
         labels = torch.tensor(whole, dtype=torch.int64)
         return labels if self._rows is None else labels[self._rows]
 
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the shards' names, sizes and row counts and of how they are read; not of the pixels."""
-        facts = json.dumps([dict(self.shards.manifest), repr(self.reading), self.class_names], sort_keys=True)
+        facts = json.dumps(
+            [dict(self.shards.manifest), repr((self.reading, self.random_crop)), self.class_names], sort_keys=True
+        )
         digest = hashlib.blake2b(facts.encode(), digest_size=8)
         if self._rows is not None:
             digest.update(self._rows.numpy().data)
@@ -155,11 +164,23 @@ class StreamSource:
             IndexError: there is no such index.
             DataError: the image or its shard is damaged.
         """
+        return self._single(index, None)
+
+    def view(self, index: int, draws: Sequence[float]) -> tuple[Tensor, int]:
+        """A random part of one image as uint8 (c, size, size), and its label; the whole without `random_crop`.
+
+        Args:
+            index: of the image.
+            draws: four uniform numbers in [0, 1).
+        """
+        return self._single(index, draws)
+
+    def _single(self, index: int, draws: Sequence[float] | None) -> tuple[Tensor, int]:
         if not 0 <= index < len(self):
             raise IndexError(index)
         chunk, row = (int(found[0]) for found in self.locate(torch.tensor([index])))
         rows = self._read_kept(chunk)
-        image = self.image(rows, chunk, row)
+        image = self.image(rows, chunk, row, draws)
         if isinstance(image, OSError):
             raise broken_file(self.shards.what, self.shards.row_name(chunk, row), image)
         return image, self.label(rows, chunk, row)
@@ -222,8 +243,16 @@ class StreamSource:
             )
         return rows
 
-    def image(self, rows: Sequence[Row], chunk: int, row: int) -> Tensor | OSError:
+    def image(
+        self, rows: Sequence[Row], chunk: int, row: int, draws: Sequence[float] | None = None
+    ) -> Tensor | OSError:
         """A row's image as uint8 (c, h, w), or why it cannot be decoded.
+
+        Args:
+            rows: of the chunk.
+            chunk: its number.
+            row: in the chunk.
+            draws: four uniform numbers in [0, 1), for a random part; None takes the image as it is.
 
         Raises:
             DataError: it has another size than the others.
@@ -232,7 +261,10 @@ class StreamSource:
         if not isinstance(blob, bytes):
             return OSError(f"the row holds no image bytes but {str(blob)[:80]!r}")
         try:
-            pixels = decode(blob, self.reading)
+            if draws is None or self.random_crop is None:
+                pixels = decode(blob, self.reading)
+            else:
+                pixels = decode_crop(blob, self.reading, draws, smallest=self.random_crop)
         except OSError as error:
             return error
         image = to_tensor(pixels, self.reading.channels or 3)
@@ -250,7 +282,9 @@ class StreamSource:
         """
         return self._label(rows[row][1], lambda: self.shards.row_name(chunk, row))
 
-    def stand_in(self, rows: Sequence[Row], chunk: int, row: int) -> tuple[Tensor, int, int]:
+    def stand_in(
+        self, rows: Sequence[Row], chunk: int, row: int, draws: Sequence[float] | None = None
+    ) -> tuple[Tensor, int, int]:
         """Image, label and index of the next row of the chunk that can be decoded, for one that cannot.
 
         Raises:
@@ -261,7 +295,7 @@ class StreamSource:
         at = near.index(row)
         for step in range(1, len(near)):
             place = (at + step) % len(near)
-            image = self._readable(rows, chunk, near[place])
+            image = self._readable(rows, chunk, near[place], draws)
             if image is not None:
                 return image, self.label(rows, chunk, near[place]), first + place
         raise DataError(
@@ -282,8 +316,10 @@ class StreamSource:
             _LOGGER.warning("%s: left out %s, which cannot be decoded (%s).", self.shards.what, name, reason)
         self.damaged.add(number)
 
-    def _readable(self, rows: Sequence[Row], chunk: int, row: int) -> Tensor | None:
-        image = self.image(rows, chunk, row)
+    def _readable(
+        self, rows: Sequence[Row], chunk: int, row: int, draws: Sequence[float] | None = None
+    ) -> Tensor | None:
+        image = self.image(rows, chunk, row, draws)
         if isinstance(image, OSError):
             self.leave_out(chunk, row, image)
             return None
@@ -367,5 +403,7 @@ class StreamSource:
         for name, values in zip(("mean", "std"), self._given, strict=True):
             if values is not None and len(values) != channels:
                 raise DataError(f"{what}: {name} has {len(values)} values; the images have {channels} channels.")
+        if self.random_crop is not None and self.reading.size is None:
+            raise ConfigError(f"{what}: random_crop cuts images to one size; give size, e.g. size: 224.")
         if self.buffer < 1:
             raise DataError(f"{what}: buffer is at least 1, got {self.buffer}.")
