@@ -83,7 +83,7 @@ def test_a_term_may_listen_to_one_of_them(pair_of_two, two, digits):
 def test_features_of_several_teachers_need_a_name(pair_of_two, digits):
     with pytest.raises(ConfigError, match="say which: teacher: wide"):
         task_of("hint", pair_of_two, digits)
-    with pytest.raises(ConfigError, match="no teacher 'wid'. Did you mean 'wide'"):
+    with pytest.raises(ConfigError, match=r"no teacher 'wid'\. Did you mean 'wide'"):
         task_of([{"loss": "kd", "teacher": "wid"}], pair_of_two, digits)
 
 

@@ -102,5 +102,6 @@ def test_what_cannot_be_is_refused() -> None:
         at(student.flatten(1), teacher)
     with pytest.raises(ShapeError, match=r"same samples.*\(2, 2, 4, 5\)"):
         at(student[:2], teacher)
-    with pytest.raises(ConfigError, match="at: power must be"):
-        at(student, teacher, power=0.0)
+    for power in (0.0, 0.9, float("nan")):
+        with pytest.raises(ConfigError, match="at: power must be 1 or more"):
+            at(student, teacher, power=power)

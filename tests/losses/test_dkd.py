@@ -123,6 +123,8 @@ def test_what_cannot_be_is_refused() -> None:
     student, teacher, labels = drawn(4)
     with pytest.raises(ShapeError, match=r"dkd: shapes must be equal.*\(4, 6\).*\(4, 5\)"):
         dkd(student, teacher[:, :5], labels)
+    with pytest.raises(ShapeError, match=r"dkd: needs two classes or more, got logits \(4, 1\)"):
+        dkd(student[:, :1], teacher[:, :1], 0 * labels)
     with pytest.raises(DataError, match="dkd"):
         dkd(student, teacher, labels + 6)
     with pytest.raises(ShapeError, match=r"dkd: labels have shape \(3,\)"):

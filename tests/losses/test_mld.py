@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from limbeck.errors import ConfigError, ShapeError
-from limbeck.losses import kd, mld, mld_batch, mld_class
+from limbeck.losses import kd, mld, mld_batch, mld_class, mld_instance
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
 Batch = tuple[Tensor, Tensor]
@@ -51,9 +51,10 @@ def columns(rows: list[list[float]]) -> list[list[float]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
+@pytest.mark.parametrize("classes", [4, 5, 9])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_relations_with_loops(temperature: float) -> None:
-    student, teacher = drawn(0)
+def test_relations_with_loops(temperature: float, classes: int) -> None:
+    student, teacher = drawn(0, samples=5, classes=classes)
     p, q = (softmax(z.tolist(), temperature) for z in (student, teacher))
     assert mld_batch(student, teacher, temperature=temperature).item() == pytest.approx(relations(p, q), rel=1e-10)
     wanted = relations(columns(p), columns(q))
@@ -66,6 +67,8 @@ def test_the_whole_is_the_sum_over_temperatures() -> None:
     for temperature in (2.0, 5.0):
         wanted += float(kd(*batch, temperature=temperature).mean())
         wanted += float(mld_batch(*batch, temperature=temperature) + mld_class(*batch, temperature=temperature))
+    instance = sum(kd(*batch, temperature=temperature) for temperature in (2.0, 5.0))
+    torch.testing.assert_close(mld_instance(*batch, temperatures=(2.0, 5.0)), instance)
     assert mld(*batch, temperatures=(2.0, 5.0)).item() == pytest.approx(wanted, rel=1e-10)
 
 
@@ -126,11 +129,13 @@ def test_shares_are_a_half_of_an_even_number_and_more_of_an_odd_one() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     student, teacher = drawn(4)
-    for loss in (mld, mld_batch, mld_class):
+    for loss in (mld, mld_batch, mld_class, mld_instance):
         with pytest.raises(ShapeError, match=r"shapes must be equal.*\(5, 4\).*\(5, 3\)"):
             loss(student, teacher[:, :3])
     with pytest.raises(ConfigError, match="mld: temperatures is empty"):
         mld(student, teacher, temperatures=())
+    with pytest.raises(ConfigError, match="mld_instance: temperatures is empty"):
+        mld_instance(student, teacher, temperatures=())
     with pytest.raises(ConfigError, match="mld: temperatures must be above 0, got -1"):
         mld(student, teacher, temperatures=(2.0, -1.0))
     with pytest.raises(ConfigError, match="mld_batch: temperature must be above 0"):

@@ -117,6 +117,8 @@ def test_what_cannot_be_is_refused() -> None:
     student, teacher, labels = drawn(4)
     with pytest.raises(ShapeError, match=r"nkd: shapes must be equal.*\(4, 6\).*\(4, 5\)"):
         nkd(student, teacher[:, :5], labels)
+    with pytest.raises(ShapeError, match=r"nkd: needs two classes or more, got logits \(4, 1\)"):
+        nkd(student[:, :1], teacher[:, :1], 0 * labels)
     with pytest.raises(DataError, match="nkd"):
         nkd(student, teacher, labels + 6)
     with pytest.raises(ConfigError, match="nkd: temperature must be above 0"):

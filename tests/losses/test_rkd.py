@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 
 import pytest
@@ -100,6 +101,57 @@ def test_the_mean_distance_of_the_student_is_differentiated() -> None:
     assert gradient.sum(dim=0).abs().max() < 1e-9
 
 
+def test_value_and_gradient_far_from_the_origin_in_single_precision() -> None:
+    """Features behind a ReLU have a large common part, which must not eat the digits of their differences."""
+    student, teacher = pair(5)
+    near = student.clone().requires_grad_()
+    far = (student + 100).float().requires_grad_()
+    wanted, value = rkd(near, teacher), rkd(far, (teacher + 100).float())
+    gradients = [torch.autograd.grad(v, x)[0].double() for v, x in ((wanted, near), (value, far))]
+    torch.testing.assert_close(value.double(), wanted, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-2, atol=1e-3)
+
+
+def test_gradient_is_that_of_the_loops_written_with_tensors() -> None:
+    student, teacher = pair(6)
+    student.requires_grad_()
+
+    def cosines_of(x: Tensor) -> Tensor:
+        directions = x - x[:, None]
+        unit = directions / directions.norm(dim=2, keepdim=True).clamp_min(1e-12)
+        return torch.stack([row @ row.T for row in unit])
+
+    def distances_of(x: Tensor) -> Tensor:
+        squares = (x - x[:, None]).square().sum(dim=2)
+        apart = ~torch.eye(len(x), dtype=torch.bool)
+        found = squares[apart].sqrt()
+        return found / found.mean()
+
+    gaps = [
+        (distances_of(student) - distances_of(teacher)).abs(),
+        (cosines_of(student) - cosines_of(teacher)).abs(),
+    ]
+    huber_gaps = [torch.where(gap < 1, gap.square() / 2, gap - 0.5).sum() for gap in gaps]
+    wanted = 25 * huber_gaps[0] / 25 + 50 * huber_gaps[1] / 125
+    value = rkd(student, teacher)
+    torch.testing.assert_close(value, wanted)
+    expected, got = (torch.autograd.grad(v, student)[0] for v in (wanted, value))
+    torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("angles", [1, 60])
+def test_some_vertices_at_a_time_and_all_at_once_agree(angles: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    student, teacher = pair(7)
+    student.requires_grad_()
+    whole = rkd_angle(student, teacher)
+    module = importlib.import_module("limbeck.losses.rkd")  # the package's attribute of that name is the function
+    monkeypatch.setattr(module, "ANGLES_AT_ONCE", dict.fromkeys(("cpu", "accelerator"), angles))
+    parts = rkd_angle(student, teacher)
+    torch.testing.assert_close(parts, whole)
+    gradients = [torch.autograd.grad(value, student)[0] for value in (parts, whole)]
+    torch.testing.assert_close(*gradients)
+
+
 def test_a_batch_twice_is_another_batch() -> None:
     points = pair(2)
     twice = [torch.cat((x, x)) for x in points]
@@ -131,6 +183,43 @@ def test_two_of_several_that_coincide_stay_finite() -> None:
     assert value.isfinite()
     assert student.grad is not None
     assert student.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_long_vectors_that_coincide_or_nearly_do_have_the_cosines_of_their_differences(dtype: torch.dtype) -> None:
+    student, teacher = (draw(6, 1000, seed=s).to(dtype) for s in (0, 1))
+    student[3], student[5] = student[1], student[0] + 1e-3 * student[2]
+
+    def cosines_of(x: Tensor) -> Tensor:
+        directions = torch.nn.functional.normalize(x - x[:, None], dim=2)
+        return directions @ directions.mT
+
+    wanted = torch.nn.functional.smooth_l1_loss(*(cosines_of(x.double()) for x in (student, teacher)))
+    assert rkd_angle(student, teacher).item() == pytest.approx(wanted.item(), rel=1e-6)
+    student.requires_grad_()
+    rkd(student, teacher).backward()
+    assert student.grad is not None
+    assert student.grad.abs().max() < 10
+
+
+def test_a_weight_of_zero_leaves_the_other_part() -> None:
+    student, teacher = pair(6)
+    torch.testing.assert_close(rkd(student, teacher, angle_weight=0.0), 25 * rkd_distance(student, teacher))
+    torch.testing.assert_close(rkd(student, teacher, distance_weight=0.0), 50 * rkd_angle(student, teacher))
+    student.requires_grad_()
+    rkd(student, teacher, distance_weight=0.0, angle_weight=0.0).backward()
+    assert student.grad is not None
+    assert student.grad.abs().max() == 0
+
+
+def test_second_derivative() -> None:
+    student, teacher = pair(8, samples=4)
+    student.requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: rkd(x, teacher), student)
+    twice = torch.cat((student[:1], student)).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(rkd(twice, torch.cat((teacher[:1], teacher))), twice, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.square().sum(), twice)
+    assert second.isfinite().all()
 
 
 def test_right_angle_against_a_straight_line() -> None:

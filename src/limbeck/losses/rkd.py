@@ -7,7 +7,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from limbeck.bounds import NonNegative
 from limbeck.errors import ShapeError
@@ -56,8 +55,8 @@ def rkd_angle(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     .. math:: \ell = \frac{1}{n^3} \sum_{ijk} h(\cos \angle^s_{ijk} - \cos \angle^t_{ijk})
 
     with the angle at j between i and k, and the cosine 0 where j coincides with one of them. The cosines follow
-    from the distances alone, so neither n^3 numbers nor n^2 vectors are held. The gradient is exact; there is no
-    second derivative.
+    from the distances alone, so neither n^3 numbers nor n^2 vectors are held, unless a second derivative is asked
+    for.
 
     Args:
         student_features: vectors, shape (n, d).
@@ -193,18 +192,30 @@ class _AngleDifferences(torch.autograd.Function):
             slopes.mul_(inverse[:, :, None]).mul_(inverse[:, None, :])
             gradient[rows] += 2 * slopes.sum(dim=2)
             gradient -= slopes.sum(dim=0)
-        ctx.save_for_backward(gradient / samples**3)
+        ctx.save_for_backward(student, teacher, gradient / samples**3)
         return total / samples**3
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
+        student, teacher, gradient = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a derivative of the gradient is wanted, which needs a graph of all angles
+            (gradient,) = torch.autograd.grad(_all_angle_differences(student, teacher), student, create_graph=True)
         return grad * gradient, None
 
 
+def _all_angle_differences(student: Tensor, teacher: Tensor) -> Tensor:
+    """The same in steps that autograd can follow twice."""
+    cosines = []
+    for squares in (student, teacher):
+        inverse = _inverse_lengths(squares)
+        sums = squares[:, :, None] + squares[:, None, :] - squares
+        cosines.append(sums * inverse[:, :, None] * inverse[:, None, :])
+    return F.smooth_l1_loss(cosines[0], cosines[1])
+
+
 def _inverse_lengths(squares: Tensor) -> Tensor:
-    return (2 * squares).rsqrt().where(squares > 0, 0.0)
+    apart = squares > 0
+    return (2 * squares).where(apart, 1.0).rsqrt().where(apart, 0.0)
 
 
 def _cosines(squares: Tensor, inverse: Tensor, rows: slice) -> Tensor:

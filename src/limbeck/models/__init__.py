@@ -13,12 +13,16 @@ _PUBLIC = {
     "build": "building",
     "classifier_of": "classifier",
     "data_config": "data_config",
-    "export_state_dict": "export",
-    "export_timm": "export",
+    "export_hf": "exports.hugging_face",
+    "export_onnx": "exports.onnx_file",
+    "export_state_dict": "exports.state_dict",
+    "export_timm": "exports.timm_folder",
+    "export_torch": "exports.torch_program",
     "known_stages": "stages",
     "last_feature": "feature_taps",
     "load": "artefact",
     "pooled_map": "reused_head",
+    "push": "exports.push",
     "read_card": "artefact",
     "reuse_head": "reused_head",
     "save": "artefact",
@@ -77,7 +81,12 @@ if TYPE_CHECKING:
     )
     from limbeck.models.classifier import classifier_of
     from limbeck.models.data_config import DataConfig, data_config
-    from limbeck.models.export import export_state_dict, export_timm
+    from limbeck.models.exports.hugging_face import export_hf
+    from limbeck.models.exports.onnx_file import export_onnx
+    from limbeck.models.exports.push import push
+    from limbeck.models.exports.state_dict import export_state_dict
+    from limbeck.models.exports.timm_folder import export_timm
+    from limbeck.models.exports.torch_program import export_torch
     from limbeck.models.feature_taps import last_feature
     from limbeck.models.reused_head import pooled_map, reuse_head
     from limbeck.models.stages import known_stages
@@ -91,14 +100,18 @@ __all__ = [
     "convnet3",
     "convnet4",
     "data_config",
+    "export_hf",
+    "export_onnx",
     "export_state_dict",
     "export_timm",
+    "export_torch",
     "known_stages",
     "last_feature",
     "load",
     "mobilenet_v2",
     "mobilenet_v2_half",
     "pooled_map",
+    "push",
     "read_card",
     "register",
     "resnet8",

@@ -26,9 +26,9 @@ Change = TypeVar("Change", bound=Callable[..., Tensor])
 
 
 def on_bytes(change: Change) -> Change:
-    """Mark an augmentation that only moves pixels or sets them to zero, so that a loader may apply it to bytes.
+    """Mark an augmentation that gives the same images on bytes as on floats, so that a loader may give it bytes.
 
-    Bytes are a quarter of the memory to move, and the result is the same to the bit.
+    They are a quarter of the memory to move.
     """
     change.on_bytes = True  # type: ignore[attr-defined]
     return change
@@ -127,7 +127,7 @@ def cutout(images: Tensor, draws: Tensor, *, size: PositiveInt = 16) -> Tensor:
     """
     rows = _stripe(draws[:, 0], images.shape[2], size)
     columns = _stripe(draws[:, 1], images.shape[3], size)
-    return images.masked_fill((rows[:, :, None] & columns[:, None])[:, None], 0)
+    return blackened(images, rows[:, :, None] & columns[:, None])
 
 
 def brightness(images: Tensor, draws: Tensor, *, strength: Fraction = 0.2) -> Tensor:
@@ -197,6 +197,11 @@ def more(draws: Tensor, count: int) -> Tensor:
 def precise(device: torch.device) -> torch.dtype:
     """The kind of float for coordinates and angles; one device has no double precision."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def blackened(images: Tensor, pixels: Tensor) -> Tensor:
+    """Some pixels of each image, shape (n, h, w), set to zero; as a product, which is quicker than filling."""
+    return images * (~pixels)[:, None].to(images.dtype)
 
 
 def only(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Any]) -> Tensor:

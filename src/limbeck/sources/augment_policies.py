@@ -1,7 +1,8 @@
 """Policies: for each image a few operations out of fourteen, drawn at random.
 
 Operations, their ranges and the nearest-pixel sampling are torchvision's. Images that drew the same operation are
-changed together, so the cost is that of the operations and not of a loop over images.
+changed together, so the cost is that of the operations and not of a loop over images. Everything is done on bytes,
+as in the imaging libraries for which the policies were found: floats are rounded to 1/255 first.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from limbeck.bounds import NonNegative, PositiveInt
 from limbeck.errors import DataError
 from limbeck.sources import pixel_ops as ops
-from limbeck.sources.augment import DRAWS, need_floats, precise, whole
+from limbeck.sources.augment import DRAWS, on_bytes, precise, whole
 
 LEVELS = 30
 """Magnitudes run from 0 to this."""
@@ -27,13 +28,14 @@ Operation = Callable[[Tensor, Tensor], Tensor]
 Warp = Callable[[Tensor, int, int], Tensor]
 
 
+@on_bytes
 def rand_augment(
     images: Tensor, draws: Tensor, *, num_ops: PositiveInt = 2, magnitude: NonNegative = 9.0
 ) -> Tensor:
     """A few random operations, all at one magnitude.
 
     Args:
-        images: shape (n, c, h, w), floats in [0, 1].
+        images: shape (n, c, h, w), bytes, or floats in [0, 1].
         draws: shape (n, DRAWS); two for each operation are used.
         num_ops: operations an image, one after the other, at most 4.
         magnitude: 0 to 30; 9 is torchvision's default, 10 that of multi-level logit distillation.
@@ -42,43 +44,41 @@ def rand_augment(
         Shape and kind of `images`.
 
     Raises:
-        DataError: images of whole numbers, too many operations, or a magnitude beyond 30.
+        DataError: too many operations, or a magnitude beyond 30.
 
     References:
         RandAugment [cubuk2020randaugment].
     """
-    need_floats("rand_augment", images)
     if num_ops * DRAWS_EACH > DRAWS or magnitude > LEVELS:
         raise DataError(
             f"rand_augment: num_ops is at most {DRAWS // DRAWS_EACH} and magnitude at most {LEVELS}, got "
             f"{num_ops} and {magnitude}."
         )
+    pixels = _bytes(images)
     for number in range(num_ops):
         which, direction = draws[:, DRAWS_EACH * number], draws[:, DRAWS_EACH * number + 1]
         level = torch.full_like(which, magnitude / LEVELS)
-        images = _apply(images, which, torch.where(direction < 0.5, -level, level), RAND)
-    return images
+        pixels = _apply(pixels, which, torch.where(direction < 0.5, -level, level), RAND)
+    return _like(images, pixels)
 
 
+@on_bytes
 def trivial_augment(images: Tensor, draws: Tensor) -> Tensor:
     """One random operation at a random magnitude, from wide ranges.
 
     Args:
-        images: shape (n, c, h, w), floats in [0, 1].
+        images: shape (n, c, h, w), bytes, or floats in [0, 1].
         draws: shape (n, DRAWS); three are used.
 
     Returns:
         Shape and kind of `images`.
 
-    Raises:
-        DataError: images of whole numbers.
-
     References:
         TrivialAugment [muller2021trivialaugment], the wide variant.
     """
-    need_floats("trivial_augment", images)
     level = whole(draws[:, 1], LEVELS + 1).to(draws.dtype) / LEVELS
-    return _apply(images, draws[:, 0], torch.where(draws[:, 2] < 0.5, -level, level), WIDE)
+    signed = torch.where(draws[:, 2] < 0.5, -level, level)
+    return _like(images, _apply(_bytes(images), draws[:, 0], signed, WIDE))
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Policy:
 
     Attributes:
         warps: name -> the inverse affine maps, (n, 2, 3), at levels (n,), for a height and a width.
-        colours: name -> changed images at levels.
+        colours: name -> images, floats in [0, 1], changed at levels.
     """
 
     warps: Mapping[str, Warp]
@@ -99,7 +99,7 @@ class Policy:
 
 
 def _apply(images: Tensor, draw: Tensor, level: Tensor, policy: Policy) -> Tensor:
-    """To each image its operation; all warps are one."""
+    """To each image, of bytes, its operation; all warps are one."""
     if len(images) == 0:
         return images
     which = whole(draw, len(policy))
@@ -117,12 +117,21 @@ def _apply(images: Tensor, draw: Tensor, level: Tensor, policy: Policy) -> Tenso
     start = len(warped)
     for operation, part in zip(policy.colours.values(), coloured, strict=False):
         if len(part):
-            parts.append(operation(part, level[start : start + len(part)]))
+            changed = operation(part.to(torch.float32).div_(255), level[start : start + len(part)])
+            parts.append(_bytes(changed))
             start += len(part)
     parts.append(coloured[-1])
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device)
     return torch.cat(parts).index_select(0, place)
+
+
+def _bytes(images: Tensor) -> Tensor:
+    return (images * 255).round_().to(torch.uint8) if images.is_floating_point() else images
+
+
+def _like(images: Tensor, pixels: Tensor) -> Tensor:
+    return pixels.to(images.dtype).div_(255) if images.is_floating_point() else pixels
 
 
 def _shear(largest: float, *, axis: int) -> Warp:

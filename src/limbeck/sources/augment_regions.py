@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limbeck.bounds import Fraction, Positive, PositiveInt
 from limbeck.errors import DataError
-from limbeck.sources.augment import more, need_floats, precise, whole
+from limbeck.sources.augment import blackened, more, need_floats, precise, whole
 
 _ATTEMPTS = 10
 
@@ -142,12 +142,12 @@ def random_erasing(
     columns = _stripe(d[:, 3], (area * ratio).sqrt().clamp(max=1), images.shape[3])
     rows = _stripe(d[:, 4], (area / ratio).sqrt().clamp(max=1), images.shape[2])
     chosen = (draws[:, 0] < probability)[:, None, None]
-    erased = (chosen & rows[:, :, None] & columns[:, None])[:, None]
+    erased = chosen & rows[:, :, None] & columns[:, None]
     if fill == "black":
-        return images.masked_fill(erased, 0)
+        return blackened(images, erased)
     need_floats("random_erasing with noise", images)
     noise = more(draws[:, 5:], images[0].numel() if len(images) else 0)
-    return torch.where(erased, noise.to(images.dtype).view(images.shape), images)
+    return torch.where(erased[:, None], noise.to(images.dtype).view(images.shape), images)
 
 
 def _below(draws: Tensor, counts: Tensor) -> Tensor:

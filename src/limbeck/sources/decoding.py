@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import os
+import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -98,8 +99,9 @@ def decode(file: bytes | Path, reading: Reading) -> Pixels:
 def decode_crop(file: bytes | Path, reading: Reading, draws: Sequence[float], *, smallest: float) -> Pixels:
     """A random part of one file, brought to the size of the reading; as (size, size) or (size, size, 3).
 
-    The part keeps at least `smallest` of the area, and its sides have a ratio of at most 4 to 3 (Inception's
-    crop). JPEG files are decoded at the smallest resolution that suffices, which saves most of the time.
+    The part keeps at least `smallest` of the area, and its sides have a ratio of at most 4 to 3; it is drawn as in
+    torchvision's random resized crop. JPEG files are decoded at the smallest resolution that suffices, which saves
+    most of the time on large ones.
 
     Args:
         file: content or path.
@@ -121,21 +123,32 @@ def decode_crop(file: bytes | Path, reading: Reading, draws: Sequence[float], *,
             image.draft(None, (math.ceil(width * size[0] / across), math.ceil(height * size[1] / down)))
             shrunk = image.size[0] / width  # 1 unless the file's format knows smaller versions of itself
             box = (left * shrunk, top * shrunk, (left + across) * shrunk, (top + down) * shrunk)
-            return np.asarray(_converted(image, reading.channels).resize(size, _filter(reading), box=box))
+            pixels = _converted(image, reading.channels)
+            if shrunk == 1:  # nothing from outside the part comes in at its border
+                pixels, box = pixels.crop((left, top, left + across, top + down)), (0, 0, across, down)
+            return np.asarray(pixels.resize(size, _filter(reading), box=box))
     except OSError:
         raise
     except Exception as error:  # broken files make Pillow's plugins raise anything
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
-def _random_box(
-    width: int, height: int, draws: Sequence[float], smallest: float
-) -> tuple[float, float, float, float]:
-    """Left, top, width and height of a random part."""
-    area = width * height * (smallest + (1 - smallest) * draws[0])
-    ratio = math.exp((2 * draws[1] - 1) * math.log(4 / 3))
-    across, down = min(math.sqrt(area * ratio), width), min(math.sqrt(area / ratio), height)
-    return draws[2] * (width - across), draws[3] * (height - down), across, down
+def _random_box(width: int, height: int, draws: Sequence[float], smallest: float) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a random part: the first of ten attempts that fits, else the middle."""
+    further = random.Random(repr(tuple(draws)))
+    area_draw, ratio_draw = draws[0], draws[1]
+    for _ in range(10):
+        area = width * height * (smallest + (1 - smallest) * area_draw)
+        ratio = math.exp((2 * ratio_draw - 1) * math.log(4 / 3))
+        across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < across <= width and 0 < down <= height:
+            left, top = (
+                int(d * (room + 1)) for d, room in zip(draws[2:4], (width - across, height - down), strict=True)
+            )
+            return min(left, width - across), min(top, height - down), across, down
+        area_draw, ratio_draw = further.random(), further.random()
+    across, down = min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3))
+    return (width - across) // 2, (height - down) // 2, across, down
 
 
 def sizes_differ(what: str, name: str, shape: Sequence[int], other: str, other_shape: Sequence[int]) -> DataError:
@@ -225,13 +238,16 @@ def _filter(reading: Reading) -> Any:
 
 
 def _fitted(image: Image.Image, reading: Reading) -> Image.Image:
-    """The middle square of the image, `crop_share` of the shorter side, brought to the size."""
+    """The middle square of the image, `crop_share` of the shorter side, brought to the size.
+
+    Rounded as torchvision's resize and centre crop do, so that published models meet the pixels they know.
+    """
     size = reading.size
     if size is None or (image.size == (size, size) and reading.crop_share == 1):
         return image
     width, height = image.size
-    scale = size / min(width, height) / reading.crop_share
-    width, height = max(round(width * scale), size), max(round(height * scale), size)
-    left, top = (width - size) // 2, (height - size) // 2
-    resized = image.resize((width, height), _filter(reading))
+    short = int(size / reading.crop_share)
+    wide, high = (short * side // min(width, height) for side in (width, height))
+    left, top = round((wide - size) / 2), round((high - size) / 2)
+    resized = image.resize((wide, high), _filter(reading))
     return resized.crop((left, top, left + size, top + size))

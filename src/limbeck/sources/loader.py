@@ -40,9 +40,12 @@ class Loader:
         drop_last: leave out a last batch that is not full.
         augment: functions of (images, draws), in order.
         source_views: ask the source for random parts of its images, where it has them (`folder` with
-        `random_crop`). views: name -> augmentations of a further view of the same images, in the batch under that
-        name. mix: MixUp and CutMix of the main view; the batch then has soft labels under `targets`.
-        workers: loader processes; sets that are in memory need none.
+            `random_crop`).
+        views: name -> augmentations of a further view of the same images, in the batch under that name.
+        mix: MixUp and CutMix of the main view; the batch then has soft labels under `targets`.
+        workers: loader processes, kept from one epoch to the next; sets that are in memory need none.
+        prefetch: batches that each of them has ready.
+        channels_last: images with channels innermost in memory.
         device: where batches go.
         rank: number of this process.
         world: number of processes; each takes a contiguous part of every batch. Where a batch does not divide
@@ -72,11 +75,14 @@ class Loader:
         views: Mapping[str, Sequence[Augment]] | None = None,
         mix: Mix | None = None,
         workers: int = 0,
+        prefetch: int = 2,
+        channels_last: bool = False,
         device: torch.device | str = "cpu",
         rank: int = 0,
         world: int = 1,
     ) -> None:
         _check(source, batch_size=batch_size, drop_last=drop_last, workers=workers, rank=rank, world=world)
+        _check_names(views or {}, prefetch)
         self.source = source
         self.batch_size = batch_size
         self.seed = seed
@@ -87,11 +93,14 @@ class Loader:
         self.mix = mix
         self._source_views = source_views and hasattr(source, "view")
         self.workers = workers
+        self.prefetch = prefetch
+        self.channels_last = channels_last
         self.device = torch.device(device)
         self.rank, self.world = rank, world
-        # With several processes the partners of an image may be elsewhere, so each fetches those of its own.
-        self._fetches_partners = mix is not None and world > 1
+        # With several processes the partner of the last image is elsewhere, so each fetches it again.
+        self._fetches_partner = mix is not None and world > 1
         self._memory = _resident(source, self.device) if workers == 0 else None
+        self._kept: _Reader | None = None
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -114,7 +123,7 @@ class Loader:
             self._from_memory(order, start) if self._memory is not None else self._loaded(order, start, number)
         )
         for at, (images, labels, index) in enumerate(batches, start):
-            own = len(index) // 2 if self._fetches_partners else len(index)
+            own = max(len(index) - 1, 0) if self._fetches_partner else len(index)
             batch = {
                 "images": self._augmented(images, index, number, self.augment, "augment"),
                 "labels": labels,
@@ -124,22 +133,24 @@ class Loader:
                 name: self._augmented(images[:own], index[:own], number, changes, f"augment/{name}")
                 for name, changes in self.views.items()
             }
-            yield self._mixed(batch, own, epoch=number, at=at) if self.mix is not None else batch
+            if self.mix is not None:
+                batch |= self._mixed(batch, own, epoch=number, at=at)
+            if self.channels_last:
+                for name in ("images", *self.views):
+                    batch[name] = batch[name].contiguous(memory_format=torch.channels_last)
+            yield batch
 
     def _mixed(self, batch: Batch, own: int, *, epoch: int, at: int) -> Batch:
-        """The batch with its main view mixed; images that were fetched as partners alone are gone afterwards."""
+        """The main view mixed, each image with the next of its batch; one fetched as a partner alone is gone."""
         assert self.mix is not None
         images, labels = batch["images"], batch["labels"]
-        first, second = (slice(own), slice(own, None)) if self._fetches_partners else (slice(None), slice(None))
-        partners = images[second] if self._fetches_partners else images.flip(0)
-        others = labels[second] if self._fetches_partners else labels.flip(0)
+        partners, others = images.roll(-1, 0)[:own], labels.roll(-1, 0)[:own]
         draw = self.mix.draw(derive(self.seed, "mix", epoch, at), images.shape[2], images.shape[3])
-        classes = len(self.source.class_names)
-        return batch | {
-            "images": draw.images(images[first], partners),
-            "targets": draw.targets(labels[first], others, classes),
-            "labels": labels[first],
-            "index": batch["index"][first],
+        return {
+            "images": draw.images(images[:own], partners),
+            "targets": draw.targets(labels[:own], others, len(self.source.class_names)),
+            "labels": labels[:own],
+            "index": batch["index"][:own],
         }
 
     def _order(self, number: int) -> Tensor:
@@ -147,15 +158,15 @@ class Loader:
         return permutation(count, self.seed, number) if self.shuffle else torch.arange(count)
 
     def _parts(self, order: Tensor, start: int) -> Iterator[Tensor]:
-        """Indices of this process's part of every batch from `start` on, with those of their partners behind."""
+        """Indices of this process's part of every batch from `start` on, with the last one's partner behind it."""
         for batch in range(start, len(self)):
             first = batch * self.batch_size
             size = min(self.batch_size, len(self.source) - first)
             low, high = size * self.rank // self.world, size * (self.rank + 1) // self.world
             part = order[first + low : first + high]
-            if self._fetches_partners:
-                # The partner of an image stands as far from the end of the batch as the image from its beginning.
-                part = torch.cat((part, order[first + size - high : first + size - low].flip(0)))
+            if self._fetches_partner and high > low:
+                # The partner of an image is the next of the whole batch, that of the last one the first.
+                part = torch.cat((part, order[first + high % size, None]))
             yield part
 
     def _from_memory(self, order: Tensor, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -171,16 +182,10 @@ class Loader:
             )
 
     def _loaded(self, order: Tensor, start: int, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        batches: DataLoader[Any] = DataLoader(
-            _Indexed(self.source, self._source_views and derive(self.seed, "part"), epoch),
-            batch_sampler=[part.tolist() for part in self._parts(order, start)],
-            num_workers=self.workers,
-            collate_fn=_stacked,
-            pin_memory=self.device.type == "cuda",
-            # Of its own, or the loader would draw its workers' seeds from the global random state.
-            generator=generator(self.seed, "loader"),
-            worker_init_fn=_leave_signals_to_the_parent,
-        )
+        reader = self._kept if self._kept is not None and not self._kept.busy else _Reader(self)
+        if self.workers > 0 and (self._kept is None or not self._kept.busy):
+            self._kept = reader  # its processes; several epochs under way at once need a reader each
+        batches = reader.batches([part.tolist() for part in self._parts(order, start)], epoch)
         empty = torch.empty((0, *self.source.image_shape), dtype=torch.uint8)
         for found in batches:
             if isinstance(found, InputError):
@@ -195,13 +200,13 @@ class Loader:
     def _augmented(
         self, images: Tensor, index: Tensor, epoch: int, changes: Sequence[Augment], purpose: str
     ) -> Tensor:
-        pixels = images.to(torch.float32).div_(255)
-        if not changes:
-            return pixels
         draws = uniforms(index, seed=derive(self.seed, purpose), epoch=epoch, draws=DRAWS * len(changes))
+        pixels = images
         for place, change in enumerate(changes):
+            if pixels.dtype == torch.uint8 and not _takes_bytes(change):
+                pixels = _fractions(pixels)
             pixels = change(pixels, draws[:, place * DRAWS : (place + 1) * DRAWS])
-        return pixels
+        return _fractions(pixels) if pixels.dtype == torch.uint8 else pixels
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -247,6 +252,14 @@ def _kept_statistics(
         return _statistics(mean, std, device, dtype)
 
 
+def _takes_bytes(change: Augment) -> bool:
+    return getattr(getattr(change, "func", change), "on_bytes", False)
+
+
+def _fractions(images: Tensor) -> Tensor:
+    return images.to(torch.float32).div_(255)
+
+
 def _check(source: Source, *, batch_size: int, drop_last: bool, workers: int, rank: int, world: int) -> None:
     if batch_size < 1 or workers < 0 or not 0 <= rank < world:
         raise DataError(
@@ -260,6 +273,14 @@ def _check(source: Source, *, batch_size: int, drop_last: bool, workers: int, ra
             f"drop_last with batch_size {batch_size} leaves nothing of {len(source)} images; "
             f"use a batch_size of at most {len(source)}."
         )
+
+
+def _check_names(views: Mapping[str, Sequence[Augment]], prefetch: int) -> None:
+    taken = sorted(set(views) & {"images", "labels", "index", "targets"})
+    if taken:
+        raise DataError(f"a view cannot be named '{taken[0]}', which every batch has already.")
+    if prefetch < 1:
+        raise DataError(f"a loader needs prefetch >= 1; got {prefetch}.")
 
 
 def _resident(source: Source, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None] | None:
@@ -280,31 +301,74 @@ def _resident(source: Source, device: torch.device) -> tuple[Tensor, Tensor, Ten
     return images, labels, rows
 
 
+class _Reader:
+    """A DataLoader that makes whatever batches it is asked for, so that its processes serve all epochs."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.busy = False
+        self._wanted = _Wanted()
+        more: dict[str, Any] = {"persistent_workers": True, "prefetch_factor": loader.prefetch}
+        self._batches: DataLoader[Any] = DataLoader(
+            _Indexed(loader.source, derive(loader.seed, "part") if loader._source_views else None),
+            batch_sampler=self._wanted,
+            num_workers=loader.workers,
+            collate_fn=_stacked,
+            pin_memory=loader.device.type == "cuda",
+            # Of its own, or the loader would draw its workers' seeds from the global random state.
+            generator=generator(loader.seed, "loader"),
+            worker_init_fn=_leave_signals_to_the_parent,
+            **(more if loader.workers > 0 else {}),
+        )
+
+    def batches(self, parts: Sequence[Sequence[int]], epoch: int) -> Iterator[Any]:
+        """A batch of each list of indices."""
+        self.busy = True
+        try:
+            self._wanted.batches = [[(index, epoch) for index in part] for part in parts]
+            yield from self._batches
+        finally:
+            self.busy = False
+
+
+class _Wanted:
+    """The batches that a reader is to make next, each a list of indices with the epoch."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[tuple[int, int]]] = []
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
 class _Indexed(Dataset[Any]):
-    """A source whose items know their index; an item that cannot be read is its error.
+    """A source whose items are asked for by index and epoch; an item that cannot be read is its error.
 
     A loader process that raised would wrap the message in a traceback.
     """
 
-    def __init__(self, source: Source, seed: int | bool, epoch: int) -> None:
-        self.source, self.seed, self.epoch = source, seed, epoch
+    def __init__(self, source: Source, seed: int | None) -> None:
+        self.source, self.seed = source, seed
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def _read(self, index: int) -> tuple[Tensor, int]:
-        if self.seed is False:
-            return self.source[index]
-        draws = uniforms(torch.tensor([index]), seed=self.seed, epoch=self.epoch, draws=4)[0]
-        image, label = self.source.view(index, draws.tolist())  # type: ignore[attr-defined]
-        return image, label
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int] | InputError:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int] | InputError:
+        index, epoch = key
         try:
-            image, label = self._read(index)
+            image, label = self._read(index, epoch)
         except InputError as error:
             return error
         return image, label, index
+
+    def _read(self, index: int, epoch: int) -> tuple[Tensor, int]:
+        if self.seed is None:
+            return self.source[index]
+        draws = uniforms(torch.tensor([index]), seed=self.seed, epoch=epoch, draws=4)[0]
+        image, label = self.source.view(index, draws.tolist())  # type: ignore[attr-defined]
+        return image, label
 
 
 def _stacked(items: list[Any]) -> tuple[Tensor, Tensor, Tensor] | InputError:

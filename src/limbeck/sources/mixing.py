@@ -43,8 +43,8 @@ class Mixture:
 class Mix:
     """Random mixtures, one for each batch.
 
-    The partner of an image is the one as far from the end of its batch as itself from the beginning, so a batch is
-    mixed alike however it is split over processes.
+    The partner of an image is the next one of the whole batch, and that of the last one the first: a batch is mixed
+    alike however it is split over processes, and a process fetches one image more than its own.
 
     Attributes:
         mixup: parameter of the beta distribution of MixUp's shares; 0 leaves MixUp out.

@@ -13,6 +13,7 @@ from torch import Tensor
 LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R 601), as torchvision has them."""
 _UNIT = 1 << 20
+_PART = 1 << 16
 
 
 def grey(images: Tensor) -> Tensor:
@@ -80,21 +81,12 @@ def shift_hue(images: Tensor, turns: Tensor) -> Tensor:
     """Colours turned round the circle by a share of it, -0.5 to 0.5; grey images stay."""
     if images.shape[1] != 3:
         return images
-    red, green, blue = images.unbind(dim=1)
-    value, low = images.amax(dim=1), images.amin(dim=1)
-    chroma = value - low
-    safe = chroma.where(chroma > 0, torch.ones_like(chroma))
-    hue = torch.where(
-        value == red,
-        (green - blue) / safe,
-        torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
-    )
-    hue = (hue / 6 + turns.to(images.dtype)[:, None, None]) % 1.0
-    saturation = chroma / value.where(value > 0, torch.ones_like(value))
-    # Each channel follows the same curve, shifted by a third of the circle.
-    offset = images.new_tensor([5.0, 3.0, 1.0]).view(3, 1, 1)
-    k = (offset + 6 * hue[:, None]) % 6
-    return value[:, None] * (1 - saturation[:, None] * torch.minimum(k, 4 - k).clamp(0, 1))
+    # In parts that stay in the cache: a dozen intermediate results are needed.
+    part = max(1, _PART // (images.shape[2] * images.shape[3]))
+    if images.device.type == "cpu" and len(images) > part:
+        pairs = zip(images.split(part), turns.split(part), strict=True)
+        return torch.cat([_hue_shifted(*pair) for pair in pairs])
+    return _hue_shifted(images, turns)
 
 
 def posterise(images: Tensor, bits: Tensor) -> Tensor:
@@ -135,23 +127,50 @@ def equalise(images: Tensor) -> Tensor:
     return torch.where(step > 0, mapped, images.view(n * c, h * w)).view(n, c, h, w)
 
 
-def warp(images: Tensor, inverse: Tensor, *, mode: str = "nearest") -> Tensor:
-    """Images under an affine map; what comes in from outside is zero.
+def warp(images: Tensor, inverse: Tensor) -> Tensor:
+    """Images under an affine map, each pixel the nearest of the image; what comes in from outside is zero.
 
     Args:
-        images: shape (n, c, h, w).
-        inverse: from output to input, in pixels from the middle, (n, 2, 3), in double precision.
-        mode: "nearest" or "bilinear".
+        images: shape (n, c, h, w), floats or bytes.
+        inverse: from output to input, in pixels from the middle, (n, 2, 3).
+
+    Returns:
+        Shape and kind of `images`.
     """
-    height, width = images.shape[2:]
-    # Element by element and in double precision, so that rounding does not depend on the size of the batch.
-    y = (torch.arange(height, device=images.device, dtype=inverse.dtype) - (height - 1) / 2)[None, :, None]
-    x = (torch.arange(width, device=images.device, dtype=inverse.dtype) - (width - 1) / 2)[None, None, :]
-    a = inverse[:, :, :, None, None]
-    source_x = a[:, 0, 0] * x + a[:, 0, 1] * y + a[:, 0, 2]
-    source_y = a[:, 1, 0] * x + a[:, 1, 1] * y + a[:, 1, 2]
-    grid = torch.stack((source_x * (2 / width), source_y * (2 / height)), dim=-1)
-    return F.grid_sample(images, grid.to(images.dtype), mode=mode, padding_mode="zeros", align_corners=False)
+    n, channels, height, width = images.shape
+    y = torch.arange(height, device=images.device, dtype=inverse.dtype) - (height - 1) / 2
+    x = torch.arange(width, device=images.device, dtype=inverse.dtype) - (width - 1) / 2
+    a = inverse[:, :, :, None]
+    places = []
+    for axis, length in ((0, width), (1, height)):
+        along_x = a[:, axis, 0] * x + (a[:, axis, 2] + (length - 1) / 2)
+        along_y = a[:, axis, 1] * y
+        places.append((along_x[:, None].float() + along_y[:, :, None].float()).round_())
+    column, row = places
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    place = (row.mul_(width).add_(column)).clamp_(0, height * width - 1).long().view(n, 1, height * width)
+    found = images.flatten(2).gather(2, place.expand(-1, channels, -1)).view(images.shape)
+    return found.mul_(inside[:, None].to(images.dtype))
+
+
+def _hue_shifted(images: Tensor, turns: Tensor) -> Tensor:
+    red, green, blue = images.unbind(dim=1)
+    value, low = images.amax(dim=1), images.amin(dim=1)
+    chroma = value - low
+    safe = chroma.where(chroma > 0, torch.ones_like(chroma))
+    hue = torch.where(
+        value == red,
+        (green - blue) / safe,
+        torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    hue = hue / 6 + turns.to(images.dtype)[:, None, None]
+    hue = hue - hue.floor()
+    saturation = chroma / value.where(value > 0, torch.ones_like(value))
+    # Each channel follows the same curve, shifted by a third of the circle.
+    offset = images.new_tensor([5.0, 3.0, 1.0]).view(3, 1, 1)
+    k = offset + 6 * hue[:, None]
+    k = torch.where(k >= 6, k - 6, k)
+    return value[:, None] * (1 - saturation[:, None] * torch.minimum(k, 4 - k).clamp(0, 1))
 
 
 def _levels(images: Tensor) -> Tensor:

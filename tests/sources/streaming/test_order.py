@@ -16,7 +16,7 @@ def order(sizes, *, buffer=10, seed=0, epoch=1):
     return shuffled_order(visits, bounds_of(sizes), buffer=buffer, seed=seed, epoch=epoch)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     sizes=st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any),
     buffer=st.integers(1, 40),
@@ -38,13 +38,13 @@ def test_it_is_a_function_of_seed_and_epoch():
 
 
 def test_a_buffer_of_the_whole_set_makes_all_places_equally_likely():
-    sizes, runs = [2, 3, 1], 3000
+    sizes, runs = [2, 3, 1], 1200
     found = torch.stack([order(sizes, buffer=6, epoch=epoch) for epoch in range(1, runs + 1)])
     for place in range(6):
         counts = torch.bincount(found[:, place], minlength=6).double()
         assert float(((counts - runs / 6) ** 2 / (runs / 6)).sum()) < 20.5  # chi-square, 5 degrees, 0.1 %
     neighbours = (found[:, 1:] - found[:, :-1] == 1).double().mean()
-    assert float(neighbours) == pytest.approx(1 / 6, abs=0.01)
+    assert float(neighbours) == pytest.approx(1 / 6, abs=0.015)
 
 
 def test_rows_of_a_window_mix_and_windows_do_not():

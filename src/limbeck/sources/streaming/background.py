@@ -41,10 +41,11 @@ def in_background(items: Generator[T, None, None], *, depth: int, stop: threadin
         >>> list(in_background((i * i for i in range(4)), depth=2, stop=threading.Event()))
         [0, 1, 4, 9]
     """
+    unwanted = threading.Event()  # of its own: the generator may set `stop` when it leaves
     made: queue.Queue[T | _Failed | _End] = queue.Queue(depth)
 
     def put(thing: T | _Failed | _End) -> bool:
-        while not stop.is_set():
+        while not unwanted.is_set():
             try:
                 made.put(thing, timeout=_POLL)
             except queue.Full:
@@ -69,5 +70,6 @@ def in_background(items: Generator[T, None, None], *, depth: int, stop: threadin
                 raise found.error
             yield found
     finally:
+        unwanted.set()
         stop.set()
         thread.join()
