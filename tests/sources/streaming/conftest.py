@@ -124,6 +124,12 @@ def joined(found, key="index"):
     return torch.cat([batch[key] for batch in found])
 
 
+def together(parts):
+    """The batches of all processes, each as one."""
+    groups = list(zip(*parts, strict=True))
+    return [{key: torch.cat([batch[key] for batch in group]) for key in group[0]} for group in groups]
+
+
 def same(left, right):
     assert len(left) == len(right)
     for a, b in zip(left, right, strict=True):
@@ -144,4 +150,5 @@ def tools():
         batches=batches,
         joined=joined,
         same=same,
+        together=together,
     )

@@ -1,3 +1,4 @@
+import importlib
 import json
 
 import numpy as np
@@ -7,9 +8,9 @@ import torch
 from limbeck.errors import DataError
 from limbeck.sources import build
 from limbeck.sources.streaming import from_iterable
-from limbeck.sources.streaming import hf_stream as module
 
 datasets = pytest.importorskip("datasets")
+module = importlib.import_module("limbeck.sources.streaming.hf_stream")
 
 SETTINGS = {"channels": 1, "buffer": 15, "retries": 1, "retry_wait": 0.0}
 SIZES = (17, 12, 20, 8)
@@ -156,9 +157,7 @@ def test_a_folder_of_images(tools, tmp_path):
     source = build("hf_stream", path="imagefolder", data_dir=str(tmp_path / "set"), **SETTINGS)
     assert (len(source), source.class_names) == (10, ("cat", "dog"))
     assert len(tools.joined(tools.batches(source))) == 10
-    with pytest.raises(
-        DataError, match=r"there is no test split \(test or .*The set has: train. Name it with test_"
-    ):
+    with pytest.raises(DataError, match=r"there is no test split .*The set has: train. Name it with test_"):
         build("hf_stream", path="imagefolder", data_dir=str(tmp_path / "set"), split="test", **SETTINGS)
 
 
