@@ -15,7 +15,7 @@ from limbeck.errors import DataError
 from limbeck.models import DataConfig
 from limbeck.protocols import Source
 from limbeck.seeding import derive, generator
-from limbeck.sources import AUGMENTS, Loader, Mix, StreamSource, Subset, build, loader_of
+from limbeck.sources import AUGMENTS, Loader, Mix, StreamSource, Subset, build, loader_of, part_of
 from limbeck.specs import Spec
 
 EVALUATION_BATCH = 256
@@ -92,9 +92,7 @@ def split_data(train: Source, test: Source, *, validation: float, seed: int) -> 
     if not 0 < held < len(train):
         raise DataError(f"validation: {validation} of {len(train)} training images leaves {held} held out.")
     order = torch.randperm(len(train), generator=generator(seed, "validation")).tolist()
-    if isinstance(train, StreamSource):  # a part that is read in the order of its shards
-        return Data(train.part(order[held:]), train.part(order[:held]), test)
-    return Data(Subset(train, order[held:]), Subset(train, order[:held]), test)
+    return Data(part_of(train, order[held:]), part_of(train, order[:held]), test)
 
 
 def labels_of(source: Source) -> Tensor:

@@ -26,6 +26,7 @@ _PUBLIC = {
     "normalise": "loader",
     "parquet": "parquet",
     "parquet_stream": "streaming.parquet_stream",
+    "part_of": "streaming.loader",
 }
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from limbeck.sources.mixing import Mix
     from limbeck.sources.parquet import parquet
     from limbeck.sources.streaming.hf_stream import hf_stream
-    from limbeck.sources.streaming.loader import StreamLoader, loader_of
+    from limbeck.sources.streaming.loader import StreamLoader, loader_of, part_of
     from limbeck.sources.streaming.parquet_stream import parquet_stream
     from limbeck.sources.streaming.source import StreamSource
     from limbeck.sources.subset import Subset
@@ -86,6 +87,7 @@ __all__ = [
     "normalise",
     "parquet",
     "parquet_stream",
+    "part_of",
     "posterise",
     "rand_augment",
     "random_erasing",

@@ -43,7 +43,7 @@ class Mixture:
 class Mix:
     """Random mixtures, one for each batch.
 
-    The partner of an image is the next one of the whole batch, and that of the last one the first: a batch is mixed
+    The partner of an image is the next of the whole batch, and that of the last one the first: a batch is mixed
     alike however it is split over processes, and a process fetches one image more than its own.
 
     Attributes:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from limbeck.errors import ModelError
-from limbeck.models.exports.source import Source, logits_of
+from limbeck.models.exports.source import Source, parted
 
 RELOADED = 1e-5
 """The same weights in the same code: sums may be ordered otherwise where memory is aligned otherwise."""
@@ -72,7 +71,7 @@ class Exported:
 def compare(
     source: Source, call: Callable[[Tensor], object], images: Tensor, *, reader: str, tolerance: float
 ) -> Comparison:
-    """Run a copy on the example images, once one alone and once the rest, and compare its logits.
+    """Run a copy on the example images and compare its logits.
 
     Args:
         source: the model.
@@ -85,8 +84,7 @@ def compare(
         ModelError: the copy cannot be run, or its logits differ by more.
     """
     try:
-        with torch.no_grad():
-            found = torch.cat([logits_of(call(part)) for part in (images[:1], images[1:])]).float()
+        found = parted(call, images)
     except Exception as error:  # whatever a foreign program raises
         raise ModelError(f"the export was refused: {reader} cannot run it ({first_line(error)}).") from error
     scale = max(1.0, float(source.logits.abs().max()))

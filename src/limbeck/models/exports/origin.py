@@ -14,6 +14,10 @@ from limbeck.models.artefact import read_card
 from limbeck.models.exports.source import Source
 
 
+_CONTROL = "control"
+"""The student of a comparison that never sees the teacher."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a model comes from; whatever is not known is None or empty.
@@ -54,13 +58,15 @@ def origin_of(source: Source) -> Origin:
     run, provenance = _json(stage.parent / "resolved.json"), _json(stage.parent / "provenance.json")
     stages = _mapping(run.get("stages"))
     config = config or dict(_mapping(stages.get(stage.name)))
+    method = _text(source.notes.get("method"))
+    taught = config.get("teacher") if method != _CONTROL else None
     numbers = _mapping(result.get("numbers"))
     used = [str(c) for c in result.get("components") or ()]
     return Origin(
         recipe=_text(run.get("title")) or _text(run.get("name")),
-        method=_text(source.notes.get("method")),
+        method=method,
         losses=tuple(c.removeprefix("loss:") for c in used if c.startswith("loss:")),
-        teachers=tuple(_teachers(config.get("teacher"), stages)),
+        teachers=tuple(_teachers(taught, stages)),
         dataset=_dataset(config.get("test_source")) or _dataset(config.get("source")),
         accuracy=_value(numbers, "accuracy"),
         test=_text(result.get("summary")),

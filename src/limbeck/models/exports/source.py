@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,11 +89,16 @@ def open_source(path: str | Path, images: Tensor | None = None) -> Source:
     data = model.limbeck_data
     assert isinstance(data, DataConfig)
     examples = _drawn(data) if images is None else _checked(images, data)
-    with torch.no_grad():
-        logits = logits_of(model(normalised(examples, data)))
+    logits = parted(model, normalised(examples, data))
     if not bool(logits.isfinite().all()):
         raise ModelError(f"{file}: the model gives logits that are no finite numbers, so no copy can be compared.")
     return Source(file, model, card["spec"], card.get("notes", {}), data, examples, logits)
+
+
+def parted(call: Callable[[Tensor], object], images: Tensor) -> Tensor:
+    """Logits of images, float32, the first of them alone and the rest together: no batch size is special."""
+    with torch.no_grad():
+        return torch.cat([logits_of(call(part)) for part in (images[:1], images[1:])]).float()
 
 
 def normalised(images: Tensor, data: DataConfig) -> Tensor:

@@ -15,11 +15,12 @@ _PUBLIC = {
     "hf_stream": "hf_stream",
     "loader_of": "loader",
     "parquet_stream": "parquet_stream",
+    "part_of": "loader",
 }
 
 if TYPE_CHECKING:
     from limbeck.sources.streaming.hf_stream import from_iterable, hf_stream
-    from limbeck.sources.streaming.loader import StreamLoader, loader_of
+    from limbeck.sources.streaming.loader import StreamLoader, loader_of, part_of
     from limbeck.sources.streaming.parquet_stream import parquet_stream
     from limbeck.sources.streaming.retries import Retries
     from limbeck.sources.streaming.source import StreamSource
@@ -34,6 +35,7 @@ __all__ = [
     "hf_stream",
     "loader_of",
     "parquet_stream",
+    "part_of",
 ]
 
 make_lazy(__name__)

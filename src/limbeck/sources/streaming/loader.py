@@ -20,9 +20,8 @@ from limbeck.sources.streaming.background import in_background
 from limbeck.sources.streaming.held import Held, Use
 from limbeck.sources.streaming.shards import Row
 from limbeck.sources.streaming.source import StreamSource
+from limbeck.sources.subset import Subset
 
-BATCHES_AHEAD = 2
-"""Batches that wait, decoded, while the network works; with `workers` alone."""
 _LOGGER = logging.getLogger("limbeck")
 _Sample = tuple[Tensor, int, int]
 
@@ -40,8 +39,8 @@ class StreamLoader(Loader):
 
     Args:
         source: a `StreamSource`.
-        settings: those of `Loader`. `workers` are threads here, which decode while another reads; 0 does both when
-            a batch is asked for.
+        settings: those of `Loader`. `workers` are threads here, which decode while another reads, `prefetch`
+            batches ahead; 0 does both when a batch is asked for.
 
     Raises:
         DataError: no streamed source, or settings that make no batch; while reading, with shard and position.
@@ -70,7 +69,7 @@ class StreamLoader(Loader):
         parts = list(self._parts(order, start))
         stop = threading.Event()
         decoded = self._decoded(parts, start, epoch, stop)
-        made = in_background(decoded, depth=BATCHES_AHEAD, stop=stop) if self.workers > 0 else decoded
+        made = in_background(decoded, depth=self.prefetch, stop=stop) if self.workers > 0 else decoded
         for tensors in made:
             images, labels, index = (t.pin_memory() if self.device.type == "cuda" else t for t in tensors)
             yield (
@@ -167,3 +166,21 @@ def loader_of(source: Source) -> type[Loader]:
         'Loader'
     """
     return StreamLoader if isinstance(source, StreamSource) else Loader
+
+
+def part_of(source: Source, indices: Sequence[int] | Tensor) -> Source:
+    """Some images of a source: of a streamed one in the order of its shards, else a `Subset` in the order given.
+
+    Args:
+        source: the whole.
+        indices: of the images.
+
+    Raises:
+        DataError: no index, or one out of range.
+
+    Example:
+        >>> from limbeck.sources import digits
+        >>> len(part_of(digits(split="test"), [4, 2]))
+        2
+    """
+    return source.part(indices) if isinstance(source, StreamSource) else Subset(source, indices)
