@@ -10,7 +10,7 @@ DEMO   ?= limbeck-demo
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test install format bench clean
+.PHONY: demo test install format bench docs clean
 
 demo: $(STAMP)
 	@$(VENV)/bin/limbeck demo --out $(DEMO)
@@ -39,5 +39,9 @@ bench: $(STAMP)
 	$(VENV)/bin/python -m bench.wkd_logit --out results/bench-wkd-logit.json
 	$(VENV)/bin/python -m bench.kd_step --out results/bench-kd-step.json
 
+docs: $(STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(DEMO) site build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

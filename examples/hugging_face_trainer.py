@@ -19,7 +19,7 @@ from limbeck import Taps
 from limbeck.losses import ProjectorEnsemble, direction_alignment, kd
 from limbeck.measures import accuracy
 
-LABELLED, BATCH = 200, 20
+LABELLED = 200
 EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 40  # a number behind the script's name shortens it
 
 
@@ -95,13 +95,15 @@ class DistillationTrainer(Trainer):
         # --8<-- [end:trainer]
 
 
-def fit(kind: type[Trainer], model: nn.Module, few: Dataset, *, epochs: int, **settings) -> None:
+def fit(
+    kind: type[Trainer], model: nn.Module, digits: Dataset, *, epochs: int, batch: int = 20, **settings
+) -> None:
     """Train with the Trainer's own optimizer and schedule."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             folder,
             num_train_epochs=epochs,
-            per_device_train_batch_size=BATCH,
+            per_device_train_batch_size=batch,
             learning_rate=2e-3,
             lr_scheduler_type="cosine",
             save_strategy="no",
@@ -111,7 +113,7 @@ def fit(kind: type[Trainer], model: nn.Module, few: Dataset, *, epochs: int, **s
             use_cpu=True,
             seed=1,
         )
-        trainer = kind(model, arguments, train_dataset=few, **settings)
+        trainer = kind(model, arguments, train_dataset=digits, **settings)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
 
@@ -126,7 +128,7 @@ def main() -> None:
             print(f"{name:8s} accuracy {accuracy(model.eval()(test.images).logits, test.labels):.3f}")
 
     teacher = vit(width=64, layers=3)
-    fit(Trainer, teacher, many, epochs=min(EPOCHS, 10))
+    fit(Trainer, teacher, many, epochs=min(EPOCHS, 20), batch=50)
     report("teacher", teacher)
     for name in ("control", "taught"):
         torch.manual_seed(1)

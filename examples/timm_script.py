@@ -1,4 +1,4 @@
-"""Distillation inside a timm-style training script: timm's models, loaders, optimizer, schedule and weight average.
+"""Distillation in a timm-style training script: timm's models, loaders, optimizer, schedule, weight average.
 
 A timm ConvNeXt teaches a timm ResNet. Run: python examples/timm_script.py
 """
@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from timm.data import create_loader
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
-from timm.utils import AverageMeter, ModelEmaV3
+from timm.utils import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -47,7 +47,8 @@ class Digits(Dataset):
 
 
 def loader(first: int, last: int, *, training: bool) -> DataLoader:
-    """timm's loader, for pictures of one channel."""
+    """The loader of timm, for pictures of one channel, in this process."""
+    here = {"num_workers": 0, "persistent_workers": False, "use_prefetcher": False}
     return create_loader(
         Digits(first, last),
         input_size=(1, SIZE, SIZE),
@@ -55,13 +56,10 @@ def loader(first: int, last: int, *, training: bool) -> DataLoader:
         is_training=training,
         scale=(0.8, 1.0),
         hflip=0.0,
-        color_jitter=0.0,
         crop_pct=1.0,
         mean=MEAN,
         std=STD,
-        num_workers=0,
-        persistent_workers=False,
-        use_prefetcher=False,
+        **here,
     )
 
 
@@ -104,10 +102,12 @@ class Labels(nn.Module):
 
 # --8<-- [start:train]
 def train(model: nn.Module, batches: DataLoader, *, epochs: int) -> nn.Module:
-    """timm's train loop; `model(images, labels)` is the loss. Gives the averaged student."""
+    """The train loop of timm; `model(images, labels)` is the loss. Gives the averaged student."""
     optimizer = create_optimizer_v2(model, opt="adamw", lr=2e-3, weight_decay=0.02)
-    schedule, _ = create_scheduler_v2(optimizer, sched="cosine", num_epochs=epochs, warmup_epochs=min(2, epochs - 1))
-    average, meter = ModelEmaV3(model.student, decay=0.95), AverageMeter()
+    schedule, _ = create_scheduler_v2(
+        optimizer, sched="cosine", num_epochs=epochs, warmup_epochs=min(2, epochs - 1)
+    )
+    average = ModelEmaV3(model.student, decay=0.95)
     for epoch in range(epochs):
         model.train()
         for images, labels in batches:
@@ -116,7 +116,6 @@ def train(model: nn.Module, batches: DataLoader, *, epochs: int) -> nn.Module:
             loss.backward()
             optimizer.step()
             average.update(model.student)
-            meter.update(loss.item(), len(labels))
         schedule.step(epoch + 1)
     return average.module.eval()
     # --8<-- [end:train]
@@ -125,7 +124,11 @@ def train(model: nn.Module, batches: DataLoader, *, epochs: int) -> nn.Module:
 def main() -> None:
     """Train a teacher, then students with few labels, alone and taught."""
     torch.manual_seed(0)
-    few, many, test = loader(0, 60, training=True), loader(0, 1297, training=True), loader(1297, 1797, training=False)
+    few, many, test = (
+        loader(0, 60, training=True),
+        loader(0, 1297, training=True),
+        loader(1297, 1797, training=False),
+    )
     kinds = {"in_chans": 1, "num_classes": 10}
 
     def report(name: str, model: nn.Module) -> None:

@@ -6,7 +6,16 @@ import re
 from pathlib import Path
 
 BIB = Path(__file__).resolve().parents[2] / "src" / "limbeck" / "references.bib"
-_ACCENTS = {r"\"a": "ä", r"\"o": "ö", r"\"u": "ü", r"\'e": "é", r"\'a": "á", r"\'c": "ć", r"\v{c}": "č", r"\ss": "ß"}
+_ACCENTS = {
+    r"\"a": "ä",
+    r"\"o": "ö",
+    r"\"u": "ü",
+    r"\'e": "é",
+    r"\'a": "á",
+    r"\'c": "ć",
+    r"\v{c}": "č",
+    r"\ss": "ß",
+}
 
 
 def entries() -> dict[str, str]:
@@ -22,7 +31,13 @@ def page() -> str:
     for key, entry in sorted(entries().items()):
         authors = _field(entry, "author").split(" and ")
         names = [name.partition(",")[0] for name in authors]
-        who = names[0] if len(names) == 1 else f"{names[0]} and {names[1]}" if len(names) == 2 else f"{names[0]} et al."
+        who = (
+            names[0]
+            if len(names) == 1
+            else f"{names[0]} and {names[1]}"
+            if len(names) == 2
+            else f"{names[0]} et al."
+        )
         place = _field(entry, "booktitle") or _field(entry, "journal") or _field(entry, "howpublished")
         lines += [f"## {who} {_field(entry, 'year')} {{ #{key} }}", ""]
         lines += [f"*{_field(entry, 'title')}*{f', {place}' if place else ''}.", ""]

@@ -1,7 +1,7 @@
 """Formulas, citations and examples of docstrings, for Python-Markdown.
 
-`.. math::` blocks and `:math:` roles become MathML when the site is built: browsers set it themselves, so there is no
-script and no font to load. A citation key in brackets becomes a link to the page of papers.
+`.. math::` blocks and `:math:` roles become MathML when the site is built: browsers set it themselves, so there is
+no script and no font to load. A citation key in brackets becomes a link to the page of papers.
 """
 
 from __future__ import annotations
@@ -22,10 +22,15 @@ CITATION = re.compile(r"\[([a-z]+\d{4}[a-z0-9]*)(, [^\]\n]*)?\](?!\[|\()")
 _REPLACED = ((r"\tfrac", r"\frac"), (r"\Big[", "["), (r"\Big]", "]"), (r"\|", r"\Vert "))
 
 
+# Words that docstrings write into formulas as they are; set upright, not as products of letters.
+_WORDS = re.compile(r"(?<![\\A-Za-z{])(KL|length|mean|of|one|rows|scaled|softmax|to|top)(?![A-Za-z])")
+
+
 def mathml(latex: str, *, block: bool) -> str:
     """A formula as MathML, with its source for those who copy it."""
     for name, other in _REPLACED:
         latex = latex.replace(name, other)
+    latex = _WORDS.sub(r"\\mathrm{\1}", latex)
     return convert(latex, display="block" if block else "inline")
 
 
@@ -75,7 +80,7 @@ class FormulaBlocks(Preprocessor):
 class InlineFormula(InlineProcessor):
     """`:math:` with a formula in backquotes."""
 
-    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Any, int, int]:  # noqa: N802, the interface's name
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Any, int, int]:
         """The formula's place in the text."""
         return self.md.htmlStash.store(mathml(m.group(1), block=False)), m.start(0), m.end(0)
 
@@ -88,7 +93,7 @@ class Citation(InlineProcessor):
         super().__init__(CITATION.pattern, md)
         self.keys = set(keys)
 
-    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Any, int | None, int | None]:  # noqa: N802
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Any, int | None, int | None]:
         """A reference that autorefs resolves from any page."""
         if m.group(1) not in self.keys:
             return None, None, None
@@ -112,8 +117,8 @@ class Formulas(Extension):
         super().__init__()
         self.keys = tuple(keys)
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802, the interface's name
-        """Add them: examples before code is taken out, formulas afterwards, the rest before Markdown's own brackets."""
+    def extendMarkdown(self, md: Markdown) -> None:
+        """Add them: examples before code is taken out, formulas after, the rest before Markdown's brackets."""
         md.preprocessors.register(Doctests(md), "doctests", 26)
         md.preprocessors.register(FormulaBlocks(md), "formula blocks", 22)
         md.inlinePatterns.register(InlineFormula(r":math:`([^`]+)`", md), "formula", 195)

@@ -1,4 +1,4 @@
-"""What the documentation site needs beyond MkDocs: pages from outside docs/, their links, the navigation, formulas.
+"""What the documentation site needs beyond MkDocs: pages from outside docs/, links, the navigation, formulas.
 
 README, changelog, contributing and results are pages of the site as well. Their place in the repository stays the
 one truth: links are written for the repository and rewritten here.
@@ -6,6 +6,7 @@ one truth: links are written for the repository and rewritten here.
 
 from __future__ import annotations
 
+import ast
 import os
 import posixpath
 import re
@@ -25,7 +26,8 @@ sys.path.pop(0)
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = {"README.md": "overview.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 SECTIONS = {"guides": "Guides", "methods": "Methods", "results": "Results"}
-FILES = ("results/*.yaml", "results/*.json", "examples/*.py", "LICENSE")
+FILES = ("src/limbeck/references.bib", "results/*.yaml", "results/*.json", "examples/*.py", "LICENSE")
+PUBLIC = re.compile(r"^%% (limbeck[\w.]*)$", flags=re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)")
 
 
@@ -66,7 +68,11 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links as the site has them: written relative to the repository's file, they become relative to the page."""
+    """Links as the site has them: written relative to the repository's file, they become relative to the page.
+
+    A line `%% limbeck.losses` becomes the public names of that package.
+    """
+    markdown = PUBLIC.sub(lambda found: _public(found.group(1)), markdown)
     here = {place: path for path, place in pages().items()}.get(page.file.src_uri)
     if here is None:
         return markdown
@@ -82,6 +88,29 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return os.path.relpath(place, posixpath.dirname(page.file.src_uri) or ".")
 
     return LINK.sub(rewritten, markdown)
+
+
+def _public(package: str) -> str:
+    """What a package exports, from the file where each name is defined.
+
+    Asked of the package itself, the documentation of `limbeck.losses.kd` would be that of the file kd.py.
+    """
+    source = (ROOT / "src" / package.replace(".", "/") / "__init__.py").read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    exported = {
+        name
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        for name in ast.literal_eval(node.value)
+    }
+    places = {
+        alias.name: f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name in exported
+    }
+    return "\n\n".join(f"::: {places[name]}" for name in sorted(places, key=str.lower))
 
 
 def _named(entry: Any) -> Iterator[str]:

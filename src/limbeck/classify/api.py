@@ -29,8 +29,9 @@ from limbeck.protocols import Source
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.provenance import provenance
 from limbeck.seeding import generator
-from limbeck.sources import SOURCES, Subset, as_source
+from limbeck.sources import SOURCES, as_source
 from limbeck.sources import build as build_source
+from limbeck.sources.streaming import part_of
 from limbeck.specs import Spec
 
 STAGE = "student"
@@ -278,7 +279,7 @@ def _data(source: Any, test_source: Any, validation: float, seed: int) -> Data:
             return split_data(train, as_source(source, split="test"), validation=validation, seed=seed)
     order = torch.randperm(len(train), generator=generator(seed, "test share")).tolist()
     held = max(round(TEST_SHARE * len(train)), 1)
-    return split_data(Subset(train, order[held:]), Subset(train, order[:held]), validation=validation, seed=seed)
+    return split_data(part_of(train, order[held:]), part_of(train, order[:held]), validation=validation, seed=seed)
 
 
 def _teaching(teacher: Any, data: Data, machine: Machine) -> Teaching:

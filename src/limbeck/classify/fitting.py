@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ from limbeck.models.reused_head import reuse_head
 from limbeck.protocols import Records, Stream
 from limbeck.seeding import seed_everything
 from limbeck.sources.loader import normalise
+from limbeck.sources.streaming import check_unchanged
 from limbeck.taps import evaluating
 
 
@@ -104,6 +106,8 @@ def fit_classifier(
     task.root.keep_in_eval(frozen)
     if training.sync_batchnorm and machine.world > 1:
         synchronised(task.root)
+    if machine.main:
+        check_unchanged(data.train, Path(records.path))
     judge = _Judge(task, data, machine, training.workers, reference)
     try:
         result = fit(

@@ -26,7 +26,7 @@ from limbeck.engine.meter import Meter
 from limbeck.engine.progress import Progress
 from limbeck.engine.schedules import constant, warmed_up
 from limbeck.engine.trackers import Trackers
-from limbeck.errors import CheckpointError, Interrupted, TaskError
+from limbeck.errors import CheckpointError, InputError, Interrupted, TaskError
 from limbeck.protocols import Batch, Records, Stream, Task
 from limbeck.seeding import seed_everything
 
@@ -105,8 +105,22 @@ class _Loop:
     def groups(self) -> Iterator[list[Batch]]:
         """What is left of the epoch, in groups of batches that make one step."""
         batches = self.stream.epoch(self.position.epoch, start=self.position.batch)
-        while group := list(itertools.islice(batches, self.accumulation)):
+        while group := self._next(batches):
             yield group
+
+    def _next(self, batches: Iterator[Batch]) -> list[Batch]:
+        """The next group; where the stream breaks off, what was learnt until then is saved before the error."""
+        try:
+            return list(itertools.islice(batches, self.accumulation))
+        except InputError:
+            # Saving is done together, and only this process may have met the error.
+            if self.machine.world == 1 and self.position.step and self._saved_step != self.position.step:
+                self.save()
+            raise
+
+    @property
+    def _saved_step(self) -> int | None:
+        return self._saved[0] if self._saved is not None else None
 
     def step(self, group: Sequence[Batch]) -> None:
         """One optimizer step over a group of batches whose gradients are averaged."""

@@ -56,9 +56,9 @@ def as_source(thing: Any, *, split: Literal["train", "test"] = "train") -> Sourc
     """Whatever holds images and labels, as a source.
 
     Args:
-        thing: a source; a pair (images, labels) of arrays; a torchvision-style data set; the name of a source,
-            or a mapping of name and settings as in a recipe; the path of a folder with one subfolder for each
-            class, of a folder with Parquet files, or of a Parquet file.
+        thing: a source; a pair (images, labels) of arrays; a torchvision-style data set; a Hugging Face
+            `IterableDataset`; the name of a source, or a mapping of name and settings as in a recipe; the path of a
+            folder with one subfolder for each class, of a folder with Parquet files, or of a Parquet file.
         split: where the thing has splits. A set on disk without splits is taken whole for "train".
 
     Raises:
@@ -85,6 +85,10 @@ def as_source(thing: Any, *, split: Literal["train", "test"] = "train") -> Sourc
         from limbeck.sources.arrays import arrays
 
         return arrays(*thing)
+    if type(thing).__name__ == "IterableDataset" and type(thing).__module__.startswith("datasets."):
+        from limbeck.sources.streaming.hf_stream import from_iterable
+
+        return from_iterable(thing)
     if hasattr(thing, "__getitem__") and hasattr(thing, "__len__") and not isinstance(thing, tuple | list):
         from limbeck.sources.torchvision_sets import from_dataset
 

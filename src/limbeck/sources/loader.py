@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -182,20 +184,27 @@ class Loader:
             )
 
     def _loaded(self, order: Tensor, start: int, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        reader = self._kept if self._kept is not None and not self._kept.busy else _Reader(self)
-        if self.workers > 0 and (self._kept is None or not self._kept.busy):
-            self._kept = reader  # its processes; several epochs under way at once need a reader each
-        batches = reader.batches([part.tolist() for part in self._parts(order, start)], epoch)
+        keep = self.workers > 0 and (self._kept is None or not self._kept.busy)
+        reader = self._kept if keep and self._kept is not None else _Reader(self)
+        if keep:
+            self._kept = reader  # several epochs under way at once need one each
         empty = torch.empty((0, *self.source.image_shape), dtype=torch.uint8)
-        for found in batches:
-            if isinstance(found, InputError):
-                raise found
-            images, labels, index = found
-            yield (
-                (images if len(index) else empty).to(self.device, non_blocking=True),
-                labels.to(self.device, non_blocking=True),
-                index.to(self.device, non_blocking=True),
-            )
+        try:
+            for found in reader.batches([part.tolist() for part in self._parts(order, start)], epoch):
+                if isinstance(found, InputError):
+                    raise found
+                images, labels, index = found
+                yield (
+                    (images if len(index) else empty).to(self.device, non_blocking=True),
+                    labels.to(self.device, non_blocking=True),
+                    index.to(self.device, non_blocking=True),
+                )
+        except Exception:
+            keep, self._kept = False, None  # who knows in which state its processes are
+            raise
+        finally:
+            if not keep:
+                reader.close()
 
     def _augmented(
         self, images: Tensor, index: Tensor, epoch: int, changes: Sequence[Augment], purpose: str
@@ -305,10 +314,9 @@ class _Reader:
     """A DataLoader that makes whatever batches it is asked for, so that its processes serve all epochs."""
 
     def __init__(self, loader: Loader) -> None:
-        self.busy = False
         self._wanted = _Wanted()
         more: dict[str, Any] = {"persistent_workers": True, "prefetch_factor": loader.prefetch}
-        self._batches: DataLoader[Any] = DataLoader(
+        self._batches: DataLoader[Any] | None = DataLoader(
             _Indexed(loader.source, derive(loader.seed, "part") if loader._source_views else None),
             batch_sampler=self._wanted,
             num_workers=loader.workers,
@@ -319,15 +327,47 @@ class _Reader:
             worker_init_fn=_leave_signals_to_the_parent,
             **(more if loader.workers > 0 else {}),
         )
+        self._running: Iterator[Any] | None = None
+        if loader.workers > 0:
+            _READERS.add(self)
+            weakref.finalize(loader, self.close).atexit = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether an epoch is under way."""
+        return self._running is not None
 
     def batches(self, parts: Sequence[Sequence[int]], epoch: int) -> Iterator[Any]:
         """A batch of each list of indices."""
-        self.busy = True
+        assert self._batches is not None
+        self._wanted.batches = [[(index, epoch) for index in part] for part in parts]
+        self._running = iter(self._batches)
         try:
-            self._wanted.batches = [[(index, epoch) for index in part] for part in parts]
-            yield from self._batches
+            # Held here alone, so that `close` ends its processes even in the middle of an epoch.
+            while self._running is not None:
+                found = next(self._running, None)
+                if found is None:
+                    break
+                yield found
         finally:
-            self.busy = False
+            self._running = None
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._batches is not None:
+            self._running = self._batches = None
+            _READERS.discard(self)
+
+
+# Held from here: if the garbage collector found a reader, its queues would be gone before its processes are told.
+_READERS: set[_Reader] = set()
+
+
+@atexit.register
+def _close_readers() -> None:
+    """Before Python waits for loader processes, which do not listen to signals."""
+    for reader in list(_READERS):
+        reader.close()
 
 
 class _Wanted:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,15 @@ class Saved(NamedTuple):
         with torch.no_grad():
             found = self.net.float()(prepared)
         return getattr(found, "logits", found)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_trace() -> Iterator[None]:
+    """Torch describes each step of a capture at length to whoever listens to its log, as pytest does."""
+    logger = logging.getLogger("torch.__trace")
+    before, logger.propagate = logger.propagate, False
+    yield
+    logger.propagate = before
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from limbeck.models import export_hf, export_onnx, export_state_dict, export_tim
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 pytest.importorskip("transformers")
+pytestmark = pytest.mark.slow
 VIT = {
     "hidden_size": 16,
     "num_hidden_layers": 1,
@@ -23,7 +24,7 @@ VIT = {
 }
 NETS = {
     "zoo": ("resnet20", 1, {}),
-    "timm": ("timm/test_vit", 1, {"img_size": 32}),
+    "timm": ("timm/test_resnet", 1, {}),
     "torchvision": ("torchvision/squeezenet1_1", 3, {}),
     "hf": ("hf/vit", 1, VIT),
 }
@@ -57,7 +58,7 @@ for net, form in cases:
             logits = torch.export.load(f"{at}/model.pt2").module()(images)
         elif form in ("hf", "timm-hf"):
             from transformers import AutoModelForImageClassification
-            at = at.replace("timm-hf", "timm")
+            at = at.removesuffix("-hf") if form == "timm-hf" else at
             logits = AutoModelForImageClassification.from_pretrained(at).eval()(prepared).logits
         elif form == "timm":
             import timm

@@ -17,7 +17,7 @@ import torch
 from limbeck.engine import Machine
 from limbeck.protocols import Source
 from limbeck.seeding import derive, uniforms
-from limbeck.sources import AUGMENTS, Loader
+from limbeck.sources import AUGMENTS, Loader, loader_of
 from limbeck.sources.augment import DRAWS
 from limbeck.specs import Spec
 
@@ -53,7 +53,7 @@ class Views:
         The last digits of a network's output depend on the images that share a batch, so a teacher that is given
         the batches of the student says the same to the bit as one that runs beside it.
         """
-        return Loader(
+        return loader_of(source)(
             source,
             batch_size=batch_size,
             seed=stream_seed(seed or 0),

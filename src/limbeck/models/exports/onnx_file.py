@@ -137,13 +137,16 @@ def _culprit(error: BaseException, program: torch.export.ExportedProgram) -> str
         if following is None:
             break
         one = following
-    for name in re.findall(r"(?:OpOverload\(op='|torch\.ops\.)([\w.]+)", text):
-        for node in program.graph.nodes:
-            if node.op == "call_function" and name.rstrip(".") in str(node.target):
-                path = _module_of(node)
-                where = f" in module '{path}'" if path else ""
-                return f"there is no ONNX operator for {node.target}{where}"
-    return first_line(one)
+    missing = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", text)
+    if missing is None:
+        return first_line(one)
+    # The converter may have taken the operation apart: aten.special_bessel_j0 becomes prims.bessel_j0.
+    short = missing[1].rpartition(".")[2]
+    for node in program.graph.nodes:
+        if node.op == "call_function" and short in str(node.target):
+            path = _module_of(node)
+            return f"there is no ONNX operator for {node.target}" + (f" in module '{path}'" if path else "")
+    return f"there is no ONNX operator for {missing[1]}"
 
 
 def _module_of(node: torch.fx.Node) -> str:
