@@ -19,8 +19,8 @@ from limbeck import Taps
 from limbeck.losses import ProjectorEnsemble, direction_alignment, kd
 from limbeck.measures import accuracy
 
-LABELLED = 200
-EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 40  # a number behind the script's name shortens it
+LABELLED = 100
+EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 100  # a number behind the script's name shortens it
 
 
 def vit(width: int, layers: int) -> ViTForImageClassification:
@@ -90,7 +90,7 @@ class DistillationTrainer(Trainer):
             wanted = self.teacher(pixel_values=inputs["pixel_values"]).logits
         target = self.taps.take()["classifier:input"]
         loss = 0.1 * outputs["loss"] + 0.9 * kd(outputs["logits"], wanted, temperature=4.0).mean()
-        loss = loss + 5 * direction_alignment(outputs["projected"], target).mean()
+        loss = loss + direction_alignment(outputs["projected"], target).mean()
         return (loss, outputs) if return_outputs else loss
         # --8<-- [end:trainer]
 

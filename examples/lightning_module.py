@@ -67,7 +67,7 @@ class Distillation(Classifier):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """The loss of a batch."""
         images, labels = batch
-        self.teacher.eval()  # Lightning puts everything into training mode
+        self.teacher.eval()  # whatever mode the trainer has put it in
         logits = self.student(images)
         with torch.no_grad():
             wanted = self.teacher(images)

@@ -169,3 +169,18 @@ def test_plans_say_what_a_recipe_will_cost(teacher):
     )
     assert plan_compare(both, context, {"teacher": train})["steps"] == 6 * 2 * 3
     json.dumps(planned)
+
+
+def test_one_method_leaves_the_student_of_the_next_alone_in_a_plan(teacher):
+    context = StageContext(seed=0, inputs={"teacher": teacher.path}, device="cpu")
+    config = CompareStage.model_validate(
+        {
+            "source": DIGITS,
+            "model": "resnet8",
+            "teacher": "teacher",
+            "methods": {"simkd": "simkd", "kd": "kd", "pefd": "pefd"},
+            "seeds": [0],
+            "train": BUDGET,
+        }
+    )
+    assert plan_compare(config, context, {})["steps"] == 6 * 4

@@ -30,7 +30,18 @@ FLAGS = {
     "show": {"--taps", "--input", "--classes"},
     "report": {"--out"},
     "table": {"--format", "--out", "--any"},
-    "export": {"--out", "--format"},
+    "export": {
+        "--out",
+        "--format",
+        "--normalise",
+        "--precision",
+        "--opset",
+        "--licence",
+        "--push",
+        "--private",
+        "--force",
+        "--plugin",
+    },
     "cite": set(),
     "doctor": set(),
     "demo": {"--out", "--fresh", "--device"},
@@ -83,7 +94,7 @@ def test_the_version():
         (["show", "resnet8", "--taps", "--input", "3x32"], "channels,height,width"),
         (["report", "nowhere"], "does not exist"),
         (["cite", "nowhere"], "no such file"),
-        (["export", "nowhere", "--out", "x", "--format", "onnx"], "state-dict and timm"),
+        (["export", "nowhere", "--out", "x", "--format", "onix"], "Did you mean 'onnx'?"),
     ],
 )
 def test_wrong_input_is_one_message_without_a_trace(arguments, expected):
@@ -191,6 +202,7 @@ def test_a_model_is_taken_out(finished):
     refused = limbeck("export", "out/student", "--out", "timm", "--format", "timm", cwd=folder)
     assert refused.returncode == 2
     assert "state-dict" in refused.stderr
+    assert not (folder / "timm").exists()
 
 
 def test_a_recipe_is_planned_without_writing(finished):

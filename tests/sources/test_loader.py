@@ -1,4 +1,6 @@
 import copy
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -140,6 +142,59 @@ def test_the_global_random_state_is_left_alone(workers, lazy):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_loader_processes_serve_several_epochs_under_way_and_abandoned_ones():
+    source = Lazy(numbered())
+    loader = Loader(source, batch_size=5, seed=4, augment=AUGMENT, workers=2)
+    first = loader.epoch(1)
+    begun = [next(first)]
+    same(list(loader.epoch(2)), batches(source))
+    same([*begun, *first], batches(source, number=1))
+    abandoned = loader.epoch(1)
+    next(abandoned)
+    abandoned.close()
+    same(list(loader.epoch(2, start=1)), batches(source, start=1))
+    same(list(loader.epoch(3)), batches(source, number=3))
+
+
+def test_loader_processes_go_on_after_a_broken_image():
+    loader = Loader(Lazy(numbered(), broken=7), batch_size=5, seed=4, shuffle=False, workers=1)
+    for _ in range(2):
+        epoch = loader.epoch(1)
+        assert next(epoch)["index"].tolist() == [0, 1, 2, 3, 4]
+        with pytest.raises(DataError, match="image 7 is broken"):
+            next(epoch)
+
+
+def test_a_process_that_is_left_in_mid_epoch_ends():
+    code = (
+        "import torch; from limbeck.sources import Loader, Subset, arrays;"
+        "from limbeck.sources.loader import _READERS;"
+        "source = Subset(arrays(torch.zeros(40, 1, 8, 8), torch.arange(40) % 2), range(40));"
+        "loader = Loader(source, batch_size=8, seed=0, workers=1); epoch = loader.epoch(1); next(epoch);"
+        "assert len(_READERS) == 1; print('left')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["left"]
+
+
+def test_augmentations_give_the_same_on_bytes_as_one_by_one_on_floats():
+    changes = [partial(crop, padding=1), flip, partial(cutout, size=3)]
+    quick = torch.cat([b["images"] for b in batches(numbered(), augment=[*changes, brightness])])
+    plain = [lambda x, d, change=change: change(x, d) for change in changes]  # unmarked, so given floats
+    floats = torch.cat([b["images"] for b in batches(numbered(), augment=[*plain, brightness])])
+    assert torch.equal(quick, floats)
+
+
+def test_channels_last():
+    settings = {"views": {"strong": [flip]}}
+    for batch, plain in zip(
+        batches(numbered(), channels_last=True, **settings), batches(numbered(), **settings), strict=True
+    ):
+        for name in ("images", "strong"):
+            assert batch[name].is_contiguous(memory_format=torch.channels_last)
+            assert torch.equal(batch[name], plain[name])
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_image_is_told_plainly(workers):
     with pytest.raises(DataError) as caught:
@@ -164,6 +219,8 @@ def test_batches_may_be_changed_without_harm():
         ({"batch_size": 0}, "got batch_size 0, workers 0, rank 0, world 1"),
         ({"workers": -1}, "workers -1"),
         ({"rank": 2, "world": 2}, "rank 2, world 2"),
+        ({"views": {"labels": []}}, "a view cannot be named 'labels'"),
+        ({"prefetch": 0}, "prefetch >= 1; got 0"),
         ({"batch_size": 1, "world": 2}, "batch_size 1 gives 2 processes no image each"),
         ({"batch_size": 24, "drop_last": True}, "leaves nothing of 23 images; use a batch_size of at most 23"),
     ],

@@ -68,6 +68,27 @@ def test_a_mixed_batch_resumes_and_splits_exactly():
             torch.testing.assert_close(torch.cat([part[key] for part in parts]), batch[key])
 
 
+@pytest.mark.parametrize("world", [2, 3])
+def test_loader_processes_mix_alike(world):
+    whole = batches()
+    parts = [batches(rank=rank, world=world, workers=1) for rank in range(world)]
+    for batch, *found in zip(whole, *parts, strict=True):
+        for key in batch:
+            assert torch.equal(torch.cat([part[key] for part in found]), batch[key])
+
+
+def test_the_partner_is_the_next_of_the_batch():
+    loader = Loader(digits(per_class=5), batch_size=16, seed=3, mix=Mix(cutmix=0))
+    plain = Loader(digits(per_class=5), batch_size=16, seed=3)
+    for mixed, batch in zip(loader.epoch(1), plain.epoch(1), strict=True):
+        images, labels = batch["images"], batch["labels"]
+        share = mixed["targets"][torch.arange(len(labels)), labels]
+        lone = labels != labels.roll(-1)
+        assert float(share[lone].std()) < 1e-6
+        expected = share[lone][0] * images + (1 - share[lone][0]) * images.roll(-1, 0)
+        torch.testing.assert_close(mixed["images"], expected)
+
+
 def test_views_have_draws_of_their_own():
     batch = batches()[0]
     assert batch["strong"].shape == batch["images"].shape

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as V
 
 from limbeck.errors import ConfigError
 from limbeck.sources import Loader, Subset, folder
-from limbeck.sources.decoding import Reading, decode_crop
+from limbeck.sources.decoding import Reading, _random_box, decode, decode_crop
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +91,41 @@ def test_the_middle_square_may_keep_a_share(photos):
     assert inner.images.shape == whole.images.shape
     # a ramp from black to white, of which the middle half is kept
     assert inner.images[0, 0].float().std() < 0.7 * whole.images[0, 0].float().std()
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (33, 50), (50, 50), (224, 225)])
+@pytest.mark.parametrize(("interpolation", "share"), [("bilinear", 1.0), ("bicubic", 0.875), ("bilinear", 0.9)])
+def test_the_middle_square_is_torchvisions(tmp_path, shape, interpolation, share):
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 255, (*shape[::-1], 3), dtype=np.uint8))
+    picture.save(tmp_path / "a.png")
+    ours = decode(tmp_path / "a.png", Reading(size=21, crop_share=share, interpolation=interpolation))
+    mode = InterpolationMode(interpolation)
+    theirs = v2.Compose([v2.Resize(int(21 / share), mode), v2.CenterCrop(21)])(picture)
+    assert np.array_equal(ours, np.asarray(theirs))
+
+
+def test_a_part_is_resized_as_torchvision_does(tmp_path):
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8))
+    picture.save(tmp_path / "a.png")
+    for draws in rng.random((20, 4)).tolist():
+        left, top, across, down = _random_box(80, 60, draws, 0.08)
+        assert 0 <= left <= 80 - across
+        assert 0 <= top <= 60 - down
+        ours = decode_crop(tmp_path / "a.png", Reading(size=32), draws, smallest=0.08)
+        theirs = V.resized_crop(picture, top, left, down, across, [32, 32])
+        assert np.array_equal(ours, np.asarray(theirs))
+
+
+@pytest.mark.parametrize("size", [(80, 60), (30, 30), (90, 20)])
+def test_parts_are_distributed_as_torchvisions(size):
+    rng = np.random.default_rng(0)
+    ours = np.array([_random_box(*size, draws, 0.08) for draws in rng.random((4000, 4)).tolist()])
+    torch.manual_seed(0)
+    transform, blank = v2.RandomResizedCrop(8, antialias=True), torch.zeros(1, size[1], size[0])
+    found = [transform.make_params([blank]) for _ in range(2000)]
+    theirs = np.array([[p[key] for key in ("left", "top", "width", "height")] for p in found])
+    at = [0.1, 0.25, 0.5, 0.75, 0.9]
+    apart = np.abs(np.quantile(ours, at, axis=0) - np.quantile(theirs, at, axis=0)).max(0)
+    assert (apart <= 0.06 * np.array([*size, *size])).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import statistics
 import time
@@ -123,7 +124,8 @@ class _Timed:
 
 def _timed(config: ClassifierStage, parts: _Parts, objective: Objective) -> _Timed:
     data, machine, training = parts.data, parts.machine, config.train
-    student = with_head(parts.student, objective, parts.teaching, data, machine)
+    # A copy: another head takes the student's own away, and the next objective wants it back.
+    student = with_head(copy.deepcopy(parts.student), objective, parts.teaching, data, machine)
     task = build_task(
         student, objective, data=data, machine=machine, training=training, teaching=parts.teaching, seed=0
     )

@@ -52,7 +52,9 @@ def saved() -> Callable[..., Saved]:
                     module.running_mean.normal_(0, 0.1)
                     module.running_var.uniform_(0.5, 2)
         mean, std = CHANNELS[channels]
-        data = DataConfig(input_shape=(channels, size, size), mean=mean, std=std, class_names=("cat", "dog", "owl"))
+        data = DataConfig(
+            input_shape=(channels, size, size), mean=mean, std=std, class_names=("cat", "dog", "owl")
+        )
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "model.safetensors"
         save(net, path, spec=net.limbeck_spec, data=data)

@@ -69,7 +69,14 @@ def test_a_trial_is_described_by_its_run(run, tmp_path):
     assert facts["tags"] == ["image-classification", "knowledge-distillation", "resnet8", "limbeck"]
     (result,) = facts["model-index"][0]["results"]
     assert result["metrics"] == [{"type": "accuracy", "value": 0.6911}]
-    for part in ("taught by `resnet20`", "69.11%", "73.83%", "0 cat, 1 dog, 2 owl", "CIFAR-10 \\| all", "mean 0.25"):
+    for part in (
+        "taught by `resnet20`",
+        "69.11%",
+        "73.83%",
+        "0 cat, 1 dog, 2 owl",
+        "CIFAR-10 \\| all",
+        "mean 0.25",
+    ):
         assert part in card
     for part in ("secret", str(tmp_path)):
         assert part not in card
@@ -130,7 +137,10 @@ def test_the_repository_that_weights_began_with(saved, tmp_path):
     from limbeck.models.exports.card import _base_model
 
     one = saved("timm/test_resnet", tmp_path)
-    for name, expected in (("timm/test_resnet.r160_in1k", "timm/test_resnet.r160_in1k"), ("timm/test_resnet", None)):
+    for name, expected in (
+        ("timm/test_resnet.r160_in1k", "timm/test_resnet.r160_in1k"),
+        ("timm/test_resnet", None),
+    ):
         spec = {**one.net.limbeck_spec, "name": name, "pretrained": True}
         save(one.net, one.path, spec=spec, data=one.data)
         assert _base_model(open_source(one.path)) == expected
@@ -138,5 +148,7 @@ def test_the_repository_that_weights_began_with(saved, tmp_path):
 
 def test_a_licence_is_an_identifier(saved, tmp_path):
     path = saved("resnet8", tmp_path / "in").path
-    with pytest.raises(InputError, match=r"licence 'do what you like': an identifier is wanted, such as apache-2.0"):
+    with pytest.raises(
+        InputError, match=r"licence 'do what you like': an identifier is wanted, such as apache-2.0"
+    ):
         export_state_dict(path, tmp_path / "out", licence="do what you like")

@@ -32,7 +32,9 @@ def test_a_network_that_transformers_cannot_rebuild(tmp_path, saved, monkeypatch
         raise RuntimeError("size mismatch for stem")
 
     monkeypatch.setattr(transformers.AutoModelForImageClassification, "from_pretrained", fail)
-    with pytest.raises(ModelError, match=r"cannot rebuild hf/resnet from its config \(RuntimeError: size mismatch"):
+    with pytest.raises(
+        ModelError, match=r"cannot rebuild hf/resnet from its config \(RuntimeError: size mismatch"
+    ):
         export_hf(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -2,6 +2,7 @@ import http.server
 import json
 import sys
 import threading
+from typing import ClassVar
 
 import pytest
 
@@ -14,7 +15,7 @@ hub = pytest.importorskip("huggingface_hub")
 class Api:
     """What would be sent to the hub."""
 
-    calls: list = []
+    calls: ClassVar[list] = []
     public = False
 
     def create_repo(self, *arguments, **settings):
@@ -75,7 +76,9 @@ def test_offline(api, written, monkeypatch):
         push(written, "me/net")
 
 
-@pytest.mark.parametrize("name", ["net", "me/", "me/net/more", "../me/net", "me/a--b", "https://huggingface.co/me/net"])
+@pytest.mark.parametrize(
+    "name", ["net", "me/", "me/net/more", "../me/net", "me/a--b", "https://huggingface.co/me/net"]
+)
 def test_what_no_repository_is_called(api, written, name):
     with pytest.raises(InputError, match=r"a repository is owner/name"):
         push(written, name)

@@ -81,7 +81,9 @@ def read(tmp_path_factory, saved):
     for key, (name, channels, settings) in NETS.items():
         one = saved(name, folder / key, channels=channels, **settings)
         images = torch.rand(3, *one.data.input_shape, generator=torch.Generator().manual_seed(1))
-        prepared = (images - torch.tensor(one.data.mean).view(-1, 1, 1)) / torch.tensor(one.data.std).view(-1, 1, 1)
+        prepared = (images - torch.tensor(one.data.mean).view(-1, 1, 1)) / torch.tensor(one.data.std).view(
+            -1, 1, 1
+        )
         np.save(folder / f"{key}-images.npy", images.numpy())
         np.save(folder / f"{key}-prepared.npy", prepared.numpy())
         expected[key] = one.logits(images)

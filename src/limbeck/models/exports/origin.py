@@ -13,7 +13,6 @@ from limbeck.errors import LimbeckError
 from limbeck.models.artefact import read_card
 from limbeck.models.exports.source import Source
 
-
 _CONTROL = "control"
 """The student of a comparison that never sees the teacher."""
 
