@@ -1,8 +1,8 @@
-"""Small images from memory to augmented, normalised batches: ours against torchvision's transforms in a DataLoader.
+"""Small images from memory to augmented, normalised batches: ours against torchvision in a DataLoader.
 
-Both read the same 20,000 images of 32 x 32 pixels and make one epoch of batches of 128: crop with a border of 4, flip,
-to [0, 1], normalised. The DataLoader has two workers, persistent ones, as one would use it; ours has none. The other
-pair adds RandAugment. Images are noise: no file is decoded on either side, so their content does not matter.
+Both read the same 20,000 images of 32 x 32 pixels and make one epoch of batches of 128: crop with a border of 4,
+flip, to [0, 1], normalised. The DataLoader has two workers, persistent ones, as one would use it; ours has none.
+The other pair adds RandAugment. Images are noise: no file is decoded on either side.
 
 Run: python -m bench.input_pipeline --out results/bench-input-pipeline.json
 """

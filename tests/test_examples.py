@@ -17,7 +17,10 @@ def test_there_are_examples_and_they_are_short():
     assert all(len(path.read_text().splitlines()) < 150 for path in EXAMPLES)
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[pytest.mark.slow] * (p.stem == "hugging_face_trainer"), id=p.stem) for p in EXAMPLES],
+)
 def test_an_example_runs(path, monkeypatch, capsys):
     if path.stem in NEEDS:
         pytest.importorskip(NEEDS[path.stem])

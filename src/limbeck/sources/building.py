@@ -57,8 +57,8 @@ def as_source(thing: Any, *, split: Literal["train", "test"] = "train") -> Sourc
 
     Args:
         thing: a source; a pair (images, labels) of arrays; a torchvision-style data set; a Hugging Face
-            `IterableDataset`; the name of a source, or a mapping of name and settings as in a recipe; the path of a
-            folder with one subfolder for each class, of a folder with Parquet files, or of a Parquet file.
+            `IterableDataset`; the name of a source, or a mapping of name and settings as in a recipe; the path of
+            a folder with one subfolder for each class, of a folder with Parquet files, or of a Parquet file.
         split: where the thing has splits. A set on disk without splits is taken whole for "train".
 
     Raises:
