@@ -40,6 +40,7 @@ stages:
   student:
     kind: classify.distill
     teacher: teacher.safetensors
+    weak_teacher: true
     source: {name: digits, per_class: 4}
     model: {name: resnet8}
     terms: [{loss: patient}]

@@ -24,6 +24,7 @@ stages:
   students:
     kind: classify.compare
     teacher: teacher
+    weak_teacher: true
     source: {name: digits, per_class: 8}
     model: resnet8
     methods: {wkd: wkd}

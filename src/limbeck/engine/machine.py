@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import resource
 import sys
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
-from torch import Tensor
+from torch import Tensor, distributed
 
 from limbeck.errors import ConfigError
 
@@ -53,6 +54,9 @@ class Machine:
         self.device: torch.device = self.accelerator.device
         self.rank: int = self.accelerator.process_index
         self.world: int = self.accelerator.num_processes
+        if self.world > 1:
+            atexit.unregister(_leave)
+            atexit.register(_leave)
 
     @property
     def main(self) -> bool:
@@ -119,3 +123,9 @@ def _checked(device: str) -> torch.device:
     if wanted.type == "cuda" and wanted.index is not None:
         torch.cuda.set_device(wanted)
     return wanted
+
+
+def _leave() -> None:
+    """Give the process group back before the interpreter ends: its threads outlive Python and abort the process."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
