@@ -23,7 +23,7 @@ def draw_lines(figure: Mapping[str, Any], colours: Mapping[str, str], *, width: 
     """Draw curves.
 
     Args:
-        figure: `series`, each with `x`, `y`, `label` and maybe `faint`; `x_label`, `y_label`, `unit`, `log`.
+        figure: `series`, each with `x`, `y`, `label` and maybe `faint`; `x_label`, `y_label`, `unit`, `log`, `log_x`.
         colours: class by label.
         width: in user units.
         height: in user units.
@@ -38,7 +38,9 @@ def draw_lines(figure: Mapping[str, Any], colours: Mapping[str, str], *, width: 
     low, high = span([*(v for c in series for v in c.y), *bounds], log=log)
     y = Scale(low, high, height - (38 if figure.get("x_label") else 24), 18 if _y_name(figure) else 6, log)
     left = 12 + max((text_width(label) for _, label in y.ticks()), default=0)
-    x = Scale(*span((v for c in series for v in c.x), margin=0), left, width - room - (16 if room else 8))
+    log_x = bool(figure.get("log_x")) and all(v > 0 for curve in series for v in curve.x)
+    ends = span((v for c in series for v in c.x), margin=0, log=log_x)
+    x = Scale(*ends, left, width - room - (16 if room else 8), log_x)
     drawn = [
         *_grid(x, y, figure, width),
         *(_curve(c, x, y, colours) for c in sorted(series, key=lambda c: not c.faint)),

@@ -1,0 +1,1 @@
+"""What synthetic images are matched on: gradients, features, trajectories."""

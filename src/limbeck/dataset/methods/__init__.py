@@ -1,0 +1,1 @@
+"""Ways of making a small set: one a file."""
