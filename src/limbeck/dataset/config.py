@@ -107,7 +107,11 @@ class Students(Config):
     epochs: PositiveInt | None = None
     """Passes over the small set; the protocol's unless given."""
     lr: Positive | None = None
-    """Learning rate; the protocol's, or the one that the set learnt, unless given."""
+    """Learning rate; the protocol's unless given. Protocols with a learned rate take the set's own, where it has
+    one."""
+    rates: tuple[Positive, ...] = ()
+    """Further rates to try on the first seed; the one with the best validation accuracy is taken for all seeds, for
+    every set and kind of label on its own."""
     batch_size: PositiveInt | None = None
     """Images a step; the protocol's unless given."""
     augment: str | None = None
@@ -233,7 +237,7 @@ class SynthesizeStage(DatasetStage):
 class EvaluateStage(DatasetStage):
     """Train students on small sets, beside random real images at the same budget, and say what earned its keep."""
 
-    OUTPUT: ClassVar[str] = "comparison"
+    OUTPUT: ClassVar[str] = "evaluation"
     INPUTS: ClassVar[Mapping[str, str]] = {"sets": "image set", "experts": "trajectories"}
 
     kind: Literal["dataset.evaluate"] = "dataset.evaluate"
@@ -271,9 +275,10 @@ class EvaluateStage(DatasetStage):
 
 class SearchStage(DatasetStage):
     """Real images with labels of experts of every age: the best epoch for each budget, the data-knowledge scaling law
-    and the Pareto frontier."""
+    and the Pareto frontier.
+    """
 
-    OUTPUT: ClassVar[str] = "comparison"
+    OUTPUT: ClassVar[str] = "evaluation"
     INPUTS: ClassVar[Mapping[str, str]] = {"experts": "trajectories"}
 
     kind: Literal["dataset.search"] = "dataset.search"
@@ -300,7 +305,7 @@ class SearchStage(DatasetStage):
 class AblateStage(DatasetStage):
     """What in a soft label does the work: hard, swapped, truncated, smoothed and tempered labels on the same images."""
 
-    OUTPUT: ClassVar[str] = "comparison"
+    OUTPUT: ClassVar[str] = "evaluation"
     INPUTS: ClassVar[Mapping[str, str]] = {"experts": "trajectories"}
 
     kind: Literal["dataset.ablate"] = "dataset.ablate"

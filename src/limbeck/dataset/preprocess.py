@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -19,7 +19,10 @@ _LARGEST = 4096
 class Preprocess(Protocol):
     """A map of images that can be undone."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """ "normalisation" or "zca"."""
+        ...
 
     def apply(self, pixels: Tensor) -> Tensor:
         """Pixels in [0, 1], (n, c, h, w), to the space of networks."""
@@ -49,7 +52,7 @@ class Normalisation:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    name: str = "normalisation"
+    name: ClassVar[str] = "normalisation"
 
     def apply(self, pixels: Tensor) -> Tensor:
         """Pixels in [0, 1], (n, c, h, w), to mean 0 and deviation 1 over the data."""
@@ -81,7 +84,7 @@ class Whitening:
     mean: Tensor
     matrix: Tensor
     inverse: Tensor
-    name: str = "zca"
+    name: ClassVar[str] = "zca"
 
     def apply(self, pixels: Tensor) -> Tensor:
         """Pixels in [0, 1], (n, c, h, w), whitened."""
@@ -158,7 +161,7 @@ def from_tensors(name: str, tensors: Mapping[str, Tensor]) -> Preprocess:
     if name == "normalisation":
         mean, std = (tuple(tensors[key].double().tolist()) for key in needed)
         return Normalisation(mean, std)
-    return Whitening(*(tensors[key] for key in needed))
+    return Whitening(mean=tensors["mean"], matrix=tensors["matrix"], inverse=tensors["inverse"])
 
 
 def _channels(values: Sequence[float], images: Tensor) -> Tensor:

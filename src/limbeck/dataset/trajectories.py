@@ -159,7 +159,8 @@ class Trajectories:
             self._check(file, expert)
         with safetensors.safe_open(file, "pt") as shard:
             rows = shard.get_slice("weights")
-            return rows[snapshot].float()
+            found: Tensor = rows[snapshot]
+        return found.float()
 
     def segment(self, expert: int, first: int, last: int) -> tuple[Tensor, Tensor]:
         """Two snapshots of one expert."""

@@ -33,6 +33,16 @@ class StageKind:
 
 
 _CLASSIFY = "limbeck.classify"
+_DATASET = "limbeck.dataset"
+
+
+def _dataset_stage(name: str) -> StageKind:
+    return StageKind(
+        f"{_DATASET}.config:{name.capitalize()}Stage",
+        f"{_DATASET}.stages.{name}:run_{name}",
+        f"{_DATASET}.planning:plan_{name}",
+    )
+
 
 STAGES: Mapping[str, StageKind] = {
     "classify.train": StageKind(
@@ -51,6 +61,12 @@ STAGES: Mapping[str, StageKind] = {
         f"{_CLASSIFY}.stored.stage:run_store",
         f"{_CLASSIFY}.stored.stage:plan_store",
     ),
+    "dataset.experts": _dataset_stage("experts"),
+    "dataset.label": _dataset_stage("label"),
+    "dataset.synthesize": _dataset_stage("synthesize"),
+    "dataset.evaluate": _dataset_stage("evaluate"),
+    "dataset.search": _dataset_stage("search"),
+    "dataset.ablate": _dataset_stage("ablate"),
 }
 
 

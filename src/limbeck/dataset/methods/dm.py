@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from limbeck.bounds import Fraction, Positive, PositiveInt
-
 from limbeck.dataset import dsa
 from limbeck.dataset.flat import Flat
 from limbeck.dataset.matching.distributions import mean_distance

@@ -138,16 +138,11 @@ class TrajectoryMatching:
             before = len(images) - len(self.images)
             self._sgd.step({"images": found.images[before:], "lr": found.lr})
             self.lr.clamp_(min=SMALLEST_RATE)
-            if self._label_sgd is not None and found.targets is not None:
+            if self._label_sgd is not None and found.targets is not None and leaf is not None:
+                assert probabilities is not None
                 (pull,) = torch.autograd.grad(probabilities, leaf, found.targets[before:])
                 self._label_sgd.step({"labels": pull})
-        return {
-            "loss": loss,
-            "lr": float(self.lr),
-            "start_epoch": first,
-            "expert": expert,
-            "skipped": float(not used),
-        }
+        return {"loss": loss, "lr": float(self.lr), "start_epoch": float(first), "skipped": float(not used)}
 
     def _segment(self, number: int) -> tuple[int, int]:
         """Which expert (each once before any twice), and where its segment begins."""

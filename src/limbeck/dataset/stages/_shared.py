@@ -156,12 +156,10 @@ def on_device(found: ImageSet, device: torch.device) -> ImageSet:
 
 
 def recipe_of(students: Students) -> Recipe:
-    """The protocol with the values that the stage changes; a rate that is given is taken instead of a learned one."""
+    """The protocol with the values that the stage changes."""
     base = PROTOCOLS[students.protocol]
     named = {k: getattr(students, k) for k in ("epochs", "lr", "batch_size", "augment")}
     changes: dict[str, Any] = {k: v for k, v in named.items() if v is not None}
-    if students.lr is not None:
-        changes["learned_rate"] = False
     return replace(base, **changes)
 
 
@@ -180,9 +178,7 @@ def lessons_of(subsets: Sequence[Subset], kind: str, *, factor: int = 1) -> list
     return lessons
 
 
-def labels_by(
-    setting: Setting, trajectories: Trajectories, wanted: Labels, images: torch.Tensor
-) -> torch.Tensor:
+def labels_by(setting: Setting, trajectories: Trajectories, wanted: Labels, images: torch.Tensor) -> torch.Tensor:
     """Soft labels as a stage asks for them."""
     return soft_labels(
         Flat(setting.builder(expert_model(trajectories))(0)),

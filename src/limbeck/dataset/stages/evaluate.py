@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from limbeck.dataset.config import EvaluateStage
@@ -24,7 +25,7 @@ from limbeck.dataset.stages._shared import (
     recipe_of,
 )
 from limbeck.dataset.students import Recipe, accuracy, spread, train_student
-from limbeck.dataset.teaching import Lesson, teach
+from limbeck.dataset.teaching import teach
 from limbeck.dataset.trajectories import Trajectories
 from limbeck.protocols import StageContext
 from limbeck.runs.folder import StageFolder
@@ -51,10 +52,13 @@ class Cell:
     mode: str
     augment: str = AUGMENTED
 
-    @property
-    def name(self) -> str:
-        """Of its trials."""
-        return f"{self.row}-{self.model}-{self.labels}-{self.mode}-{self.augment}"
+    def trial(self, config: EvaluateStage) -> str:
+        """Name of its trials: what tells it apart from the others of the stage."""
+        parts = [self.row.replace(" ", "_").replace(",", ""), self.labels]
+        parts += [self.model] if len(config.models) > 1 else []
+        parts += [self.mode] if self.mode == "sequence" else []
+        parts += [self.augment] if self.augment == PLAIN else []
+        return "-".join(parts)
 
 
 @dataclass(frozen=True)
@@ -64,22 +68,37 @@ class _Judge:
     folder: StageFolder
 
     def students(self, cell: Cell, found: ImageSet) -> dict[str, Any]:
-        """Mean over seeds of a cell; finished students are read back."""
-        results = [self._student(cell, found, seed) for seed in self.config.students.seeds]
+        """Mean over seeds of a cell, at the rate that does best on validation images."""
+        seeds = self.config.students.seeds
+        rates: list[float | None] = [None, *self.config.students.rates]
+        best = rates[0]
+        if len(rates) > 1:
+            first = {rate: self._student(cell, found, seeds[0], rate)["validation"] for rate in rates}
+            best = max(rates, key=lambda rate: first[rate])
+        results = [self._student(cell, found, seed, best) for seed in seeds]
         mean, deviation = spread([r["test"] for r in results])
-        line: dict[str, Any] = {"accuracy": mean, "accuracy_sd": deviation, "test": [r["test"] for r in results]}
+        line: dict[str, Any] = {"accuracy": mean, "accuracy_sd": deviation, "rate": best or self._rate(found)}
         if all(r["validation"] is not None for r in results):
             line["validation"], _ = spread([r["validation"] for r in results])
         return line
 
-    def _student(self, cell: Cell, found: ImageSet, seed: int) -> dict[str, Any]:
-        trial = self.folder.trial(f"{cell.name}-s{seed}")
+    def _rate(self, found: ImageSet) -> float:
+        recipe = recipe_of(self.config.students)
+        learned = found.subsets[-1].lr if recipe.learned_rate else None
+        return recipe.lr if learned is None else learned
+
+    def _student(self, cell: Cell, found: ImageSet, seed: int, rate: float | None) -> dict[str, Any]:
+        """One student; a finished one is read back."""
+        tried = "" if rate is None else f"-lr{rate:g}"
+        trial = self.folder.trial(f"{cell.trial(self.config)}{tried}-s{seed}")
         if trial.finished:
             return _measured(trial)
-        trial.begin({"cell": vars(cell), "seed": seed})
+        trial.begin({"cell": vars(cell), "seed": seed, "rate": rate})
         recipe = recipe_of(self.config.students)
         if cell.augment == PLAIN:
             recipe = replace(recipe, augment="")
+        if rate is not None:
+            recipe = replace(recipe, lr=rate, learned_rate=False)
         model = self.fresh(cell.model, seed)
         lessons = lessons_of(found.subsets, cell.labels, factor=found.factor)
         teach(model, lessons, recipe, seed=seed, mode="sequence" if cell.mode == "sequence" else "union")
@@ -113,14 +132,24 @@ def run_evaluate(config: EvaluateStage, folder: StageFolder, context: StageConte
     experts = setting.trajectories(config.experts) if config.experts is not None else None
     judge = _Judge(setting, config, folder)
     rows: list[dict[str, Any]] = []
+    budgets: dict[str, ImageSet] = {}
     for name, reference in config.sets.items():
         found = _softened(setting, config, experts, setting.image_set(reference))
+        budgets[name] = found
         rows += _lines(judge, name, found)
+    for ipc in sorted({found.ipc for found in budgets.values()}):
+        like = next(found for found in budgets.values() if found.ipc == ipc)
         for control in config.controls:
-            rows += _lines(judge, f"{control} for {name}", _control(setting, config, experts, control, found))
+            found = _control(setting, config, experts, control, like)
+            rows += _lines(judge, control_name(control, ipc), found)
     full = _full(judge) if config.full else None
-    scores = _scores(config, rows, full)
+    scores = _scores(config, rows, {name: found.ipc for name, found in budgets.items()}, full)
     _write(folder, config, rows, scores, full)
+
+
+def control_name(control: str, ipc: int) -> str:
+    """How real images at a budget are called in the table."""
+    return f"{control} {ipc} per class"
 
 
 def _lines(judge: _Judge, name: str, found: ImageSet) -> list[dict[str, Any]]:
@@ -133,7 +162,7 @@ def _lines(judge: _Judge, name: str, found: ImageSet) -> list[dict[str, Any]]:
         for kind in kinds:
             for mode in modes:
                 for augment in (AUGMENTED, PLAIN) if config.robust else (AUGMENTED,):
-                    cell = Cell(name.replace(" ", "_"), model, kind, mode, augment)
+                    cell = Cell(name, model, kind, mode, augment)
                     line = judge.students(cell, found)
                     rows.append(
                         {
@@ -150,9 +179,7 @@ def _lines(judge: _Judge, name: str, found: ImageSet) -> list[dict[str, Any]]:
     return rows
 
 
-def _softened(
-    setting: Setting, config: EvaluateStage, experts: Trajectories | None, found: ImageSet
-) -> ImageSet:
+def _softened(setting: Setting, config: EvaluateStage, experts: Trajectories | None, found: ImageSet) -> ImageSet:
     """A set with soft labels: its own, or the experts'."""
     if found.soft is not None or config.soft is None or experts is None or "soft" not in config.labels:
         return found
@@ -173,11 +200,11 @@ def _control(
         if experts is None:
             from limbeck.errors import ConfigError
 
-            raise ConfigError(f"controls: {kind} looks at an expert's features: experts: <a dataset.experts stage>.")
+            raise ConfigError(
+                f"controls: {kind} looks at an expert's features: experts: <a dataset.experts stage>."
+            )
         net = Flat(setting.builder(expert_model(experts))(0))
         weights = experts.weights(0, experts.snapshots - 1).to(real.device)
-        import torch
-
         with torch.no_grad():
             features = torch.cat([net.embed(weights, p) for p in real.train.images.split(1024)]).cpu()
     rows = pick(
@@ -206,15 +233,16 @@ def _full(judge: _Judge) -> float:
         trial.begin({"epochs": config.full_epochs})
         model = judge.fresh(next(iter(config.models)), config.students.seeds[0])
         train = setting.real.train
-        recipe = Recipe(epochs=config.full_epochs, lr=0.02, schedule="cosine", augment=recipe_of(config.students).augment)
-        lesson = Lesson(train.images, train.labels)
-        train_student(model, lesson.images, lesson.targets, recipe, seed=0)
+        recipe = Recipe(
+            epochs=config.full_epochs, lr=0.02, schedule="cosine", augment=recipe_of(config.students).augment
+        )
+        train_student(model, train.images, train.labels, recipe, seed=0)
         judge.measure(trial, model)
     return float(_measured(trial)["test"])
 
 
 def _scores(
-    config: EvaluateStage, rows: Sequence[Mapping[str, Any]], full: float | None
+    config: EvaluateStage, rows: Sequence[Mapping[str, Any]], budgets: Mapping[str, int], full: float | None
 ) -> list[dict[str, Any]]:
     """What the images and what the labels are worth, for every set, by the first network."""
     first = next(iter(config.models))
@@ -229,7 +257,7 @@ def _scores(
 
     scores = []
     for name in config.sets:
-        control = f"random for {name}"
+        control = control_name("random", budgets[name])
         own = "soft" if not math.isnan(value(name, "soft")) else "hard"
         line: dict[str, Any] = {
             "set": name,
@@ -240,7 +268,10 @@ def _scores(
         if full is not None:
             line["hlr"] = full - value(name, "hard")
             line["lrs"] = label_robust_score(
-                full_hard=full, synthetic_hard=value(name, "hard"), synthetic=value(name, own), random=value(control, own)
+                full_hard=full,
+                synthetic_hard=value(name, "hard"),
+                synthetic=value(name, own),
+                random=value(control, own),
             )
         if config.robust:
             line["ars"] = augmentation_robust_score(
@@ -268,6 +299,7 @@ def _write(
         {"key": "labels", "label": "Labels"},
         {"key": "accuracy", "label": "Accuracy", "unit": "fraction", "better": "higher"},
         {"key": "accuracy_sd", "label": "± sd", "unit": "fraction"},
+        {"key": "rate", "label": "Rate"},
         {"key": "ipc", "label": "Images per class", "unit": "count"},
         {"key": "bytes", "label": "Bytes", "unit": "bytes", "better": "lower"},
     ]
@@ -276,11 +308,11 @@ def _write(
     if config.robust:
         columns.insert(3, {"key": "augment", "label": "Images seen"})
     folder.write_table(
-        "comparison",
+        "students",
         {
             "title": f"Students of small sets, {count} seeds",
             "columns": columns,
-            "rows": [{k: v for k, v in row.items() if k != "test"} for row in rows],
+            "rows": list(rows),
             "note": f"Test accuracy after the last epoch; nothing was chosen by it.{whole}",
         },
     )
@@ -306,7 +338,7 @@ def _write(
     best = max(rows, key=lambda row: row["accuracy"])
     folder.write_result(
         {
-            "kind": "comparison",
+            "kind": "evaluation",
             "numbers": {"accuracy": number(best["accuracy"], "fraction", "higher")},
             "summary": f"{best['set']} with {best['labels']} labels comes first: {best['accuracy']:.1%} of the test "
             f"images ({best['model']}, {count} seeds).",

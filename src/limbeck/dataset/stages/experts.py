@@ -99,9 +99,7 @@ def write_experts(
             probabilities = probabilities.double().softmax(1)
             right.append((probabilities.argmax(1) == judged.labels).double().mean().item())
             entropy.append(-(probabilities * probabilities.clamp(min=1e-30).log()).sum(1).mean().item())
-        rows.append(
-            {"epoch": epoch, "accuracy": sum(right) / len(right), "entropy": sum(entropy) / len(entropy)}
-        )
+        rows.append({"epoch": epoch, "accuracy": sum(right) / len(right), "entropy": sum(entropy) / len(entropy)})
     folder.write_table(
         "experts",
         {
@@ -134,7 +132,7 @@ def write_experts(
             "numbers": {
                 "experts": number(len(found), "count"),
                 "snapshots": number(found.snapshots, "count"),
-                "accuracy": number(rows[-1]["accuracy"], "fraction", "higher"),
+                "validation_accuracy": number(rows[-1]["accuracy"], "fraction", "higher"),
                 "bytes": number(size, "bytes", "lower"),
             },
             "summary": f"{len(found)} experts with {found.snapshots} snapshots each; the last are right on "

@@ -32,9 +32,7 @@ def run_label(config: LabelStage, folder: StageFolder, context: StageContext) ->
     if config.labels is not None:
         assert experts is not None
         wanted = config.labels
-        subsets = tuple(
-            replace(s, soft=labels_by(setting, experts, wanted, s.images)) for s in found.subsets
-        )
+        subsets = tuple(replace(s, soft=labels_by(setting, experts, wanted, s.images)) for s in found.subsets)
         about = {**found.provenance, "labels": wanted.model_dump(mode="json"), "experts": experts.card.digest}
         if wanted.top_k is not None and not wanted.renormalise:
             about["truncated"] = True

@@ -170,12 +170,7 @@ def _first_images(setting: Setting, config: SynthesizeStage, part: _Part) -> tup
     if config.start_from is not None:
         given = setting.image_set(config.start_from)
         first = sum(config.parts[: part.index])
-        rows = torch.cat(
-            [
-                (given.labels == c).nonzero()[first : first + part.ipc, 0]
-                for c in range(real.classes)
-            ]
-        )
+        rows = torch.cat([(given.labels == c).nonzero()[first : first + part.ipc, 0] for c in range(real.classes)])
         if len(rows) != part.ipc * real.classes:
             raise ConfigError(f"start_from: the set has fewer than {config.ipc} images of some class.")
         return given.images[rows], given.labels[rows]
@@ -294,9 +289,7 @@ def _write(
         },
     )
     save(whole, folder.path / SET_FILE)
-    folder.write_image(
-        "set", grid_png(whole), f"The set as pixels, a class a row: {config.ipc} images per class."
-    )
+    folder.write_image("set", grid_png(whole), f"The set as pixels, a class a row: {config.ipc} images per class.")
     folder.write_table(
         "subsets",
         {
