@@ -180,13 +180,19 @@ class SynthesizeStage(DatasetStage):
     """Learn a small set of images, at once or subset by subset (SeqMatch)."""
 
     OUTPUT: ClassVar[str] = "image set"
-    INPUTS: ClassVar[Mapping[str, str]] = {"experts": "trajectories", "start_from": "image set"}
+    INPUTS: ClassVar[Mapping[str, str]] = {
+        "experts": "trajectories",
+        "teacher": "classifier",
+        "start_from": "image set",
+    }
 
     kind: Literal["dataset.synthesize"] = "dataset.synthesize"
     method: SynthesisSpec
     """How, with its settings."""
     experts: str | None = None
     """The stage or folder of expert trajectories, for methods that follow them."""
+    teacher: str | None = None
+    """A trained classifier, as stage, folder or file, for methods that ask one (sre2l, rded)."""
     model: ModelSpec | None = None
     """The network to learn with; the experts' unless given."""
     ipc: PositiveInt

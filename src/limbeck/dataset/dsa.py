@@ -117,17 +117,27 @@ def flip(images: Tensor, u: Tensor) -> Tensor:
 
 def scale(images: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Stretch by a factor in [1/1.2, 1.2] along x (from u) and along y (from v)."""
-    low = 1 / SCALE
-    x, y = (number.to(images.dtype).reshape(-1) * (SCALE - low) + low for number in (u, v))
-    zero = torch.zeros_like(x)
-    return _warp(images, torch.stack([torch.stack([x, zero, zero], 1), torch.stack([zero, y, zero], 1)], 1))
+    return _warp(images, scaling(images, u, v))
 
 
 def rotate(images: Tensor, u: Tensor) -> Tensor:
     """Turn by (u - 0.5) 30 degrees."""
+    return _warp(images, turning(images, u))
+
+
+def scaling(images: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """The affine matrices (n, 2, 3) of `scale`."""
+    low = 1 / SCALE
+    x, y = (number.to(images.dtype).reshape(-1) * (SCALE - low) + low for number in (u, v))
+    zero = torch.zeros_like(x)
+    return torch.stack([torch.stack([x, zero, zero], 1), torch.stack([zero, y, zero], 1)], 1)
+
+
+def turning(images: Tensor, u: Tensor) -> Tensor:
+    """The affine matrices (n, 2, 3) of `rotate`."""
     angle = torch.deg2rad((u.to(images.dtype).reshape(-1) - 0.5) * 2 * ROTATE)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    return _warp(images, torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1))
+    return torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
 
 
 def brightness(images: Tensor, u: Tensor) -> Tensor:

@@ -41,3 +41,78 @@ def decode(images: Tensor, targets: Tensor, factor: int) -> tuple[Tensor, Tensor
     ]
     grown = F.interpolate(torch.cat(tiles), size=size, mode="bilinear")
     return grown, targets.repeat(factor**2, *([1] * (targets.ndim - 1)))
+
+
+def decode_multi(images: Tensor, targets: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Every factor from 1 to `factor`, one after the other.
+
+    Args:
+        images: (n, c, h, h).
+        targets: (n,) or (n, classes).
+        factor: the largest.
+    """
+    found = [decode(images, targets, f) for f in range(1, factor + 1)]
+    return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+
+
+def decode_bounded(images: Tensor, targets: Tensor, factor: int, *, bound: int) -> tuple[Tensor, Tensor]:
+    """At most `bound` training images: the first stored ones with large factors, the rest with small ones.
+
+    Args:
+        images: (n, c, h, h).
+        targets: (n,) or (n, classes).
+        factor: the largest.
+        bound: training images in all; at least as many as are stored are always made.
+    """
+    found, first, made = [], 0, 0
+    for f in range(factor, 0, -1):
+        left = len(images) - first
+        # The published rule: what is left of the bound after every image that is still to come has its one.
+        count = left if f == 1 else min(max(bound - made - left, 0) // f**2, left)
+        if count:
+            found.append(decode(images[first : first + count], targets[first : first + count], f))
+        first, made = first + count, made + count * f**2
+    return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+
+
+def mixed_start(pool: Tensor, ipc: int, factor: int) -> Tensor:
+    """Stored images tiled of real ones, each shrunk by taking nearest neighbours.
+
+    Args:
+        pool: real images of one class, (ipc factor^2, c, h, h); tile k takes those from k ipc on.
+        ipc: images to make.
+        factor: tiles along each side; where it does not divide the side, the first tiles are a pixel larger.
+
+    Returns:
+        (ipc, c, h, h).
+
+    Raises:
+        ConfigError: fewer real images than tiles.
+    """
+    if len(pool) < ipc * factor**2:
+        raise ConfigError(
+            f"{ipc} images of {factor} x {factor} tiles take {ipc * factor**2} real images of a class; there are "
+            f"{len(pool)}."
+        )
+    size = pool.shape[-1]
+    sides = [size // factor + (i < size % factor) for i in range(factor)]
+    rows = []
+    for i, tall in enumerate(sides):
+        tiles = []
+        for j, wide in enumerate(sides):
+            first = (i * factor + j) * ipc
+            tiles.append(F.interpolate(pool[first : first + ipc], size=(tall, wide)))
+        rows.append(torch.cat(tiles, 3))
+    return torch.cat(rows, 2)
+
+
+def pixel_rate(lr: float, ipc: int, size: int, *, base: int = 32) -> float:
+    """IDC's rate for a number of images per class and a size, whose published rates are for ten and for `base`.
+
+    Args:
+        lr: published rate, 5e-3.
+        ipc: images per class of the subset.
+        size: side of the images.
+        base: 32 for CIFAR and SVHN, 28 for MNIST, 224 for ImageNet.
+    """
+    return lr * (ipc / 10) * (size / base) ** 2

@@ -168,7 +168,7 @@ def train_student(
         order = torch.randperm(count, generator=draws).to(images.device)
         for rows in order.split(recipe.batch_size):
             batch = dsa.augment(images[rows], recipe.augment, generator=draws)
-            loss = _loss(model, batch, targets[rows], recipe, draws)
+            loss = mixed_loss(model, batch, targets[rows], recipe.cutmix, draws)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -193,13 +193,28 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
-def _loss(model: nn.Module, batch: Tensor, targets: Tensor, recipe: Recipe, draws: torch.Generator) -> Tensor:
-    if not recipe.cutmix or float(torch.rand(1, generator=draws)) >= recipe.cutmix:
-        return F.cross_entropy(model(batch), targets)
-    share = float(torch.rand(1, generator=draws))  # Beta(1, 1)
+def mixed_loss(
+    network: Callable[[Tensor], Tensor],
+    batch: Tensor,
+    targets: Tensor,
+    cutmix: float,
+    draws: torch.Generator,
+) -> Tensor:
+    """Cross entropy of a batch, in a share of all calls after CutMix with Beta(1, 1).
+
+    Args:
+        network: images to logits.
+        batch: (n, c, h, w).
+        targets: class indices (n,) or probabilities (n, classes).
+        cutmix: the share.
+        draws: on the CPU.
+    """
+    if not cutmix or float(torch.rand(1, generator=draws)) >= cutmix:
+        return F.cross_entropy(network(batch), targets)
+    share = float(torch.rand(1, generator=draws))
     other = torch.randperm(len(batch), generator=draws).to(batch.device)
     batch, share = _cut(batch, other, share, draws)
-    logits = model(batch)
+    logits = network(batch)
     return share * F.cross_entropy(logits, targets) + (1 - share) * F.cross_entropy(logits, targets[other])
 
 

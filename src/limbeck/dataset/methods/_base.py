@@ -27,6 +27,7 @@ class Ground:
             or probabilities.
         trajectories: of the experts, for methods that follow them.
         initial: seed -> a network that has learnt the earlier subsets; `build` where there are none.
+        teacher: a trained classifier in eval mode, for methods that ask one.
     """
 
     start: Tensor
@@ -37,6 +38,7 @@ class Ground:
     frozen: tuple[Tensor, Tensor] | None = None
     trajectories: Trajectories | None = None
     initial: Callable[[int], nn.Module] | None = None
+    teacher: nn.Module | None = None
 
     @property
     def rows(self) -> tuple[Tensor, ...]:

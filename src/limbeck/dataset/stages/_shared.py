@@ -20,8 +20,9 @@ from limbeck.dataset.students import PROTOCOLS, Recipe, accuracy, spread
 from limbeck.dataset.teaching import Lesson, formed
 from limbeck.dataset.trajectories import MANIFEST, Trajectories
 from limbeck.engine import Machine
-from limbeck.errors import CheckpointError, ConfigError
-from limbeck.models import build
+from limbeck.errors import CheckpointError, ConfigError, ModelError
+from limbeck.models import DataConfig, build, data_config
+from limbeck.models import load as load_model
 from limbeck.protocols import StageContext
 from limbeck.seeding import seed_everything
 from limbeck.sources import build as build_source
@@ -90,6 +91,28 @@ class Setting:
         found.require(net, real.class_names, real.image_shape, real.fingerprint)
         return found
 
+    def teacher(self, reference: str) -> nn.Module:
+        """A trained classifier that a stage refers to, frozen, on the device.
+
+        Raises:
+            ModelError: it knows other classes, or prepares images in another way.
+        """
+        model = load_model(self.context.inputs[reference]).to(self.device).eval().requires_grad_(False)
+        real = self.real
+        facts = data_config(model)
+        names = None if facts is None else facts.class_names
+        if names and tuple(names) != real.class_names:
+            raise ModelError(
+                f"the teacher '{reference}' knows other classes, or another order of them: {', '.join(names[:4])}... "
+                f"against {', '.join(real.class_names[:4])}..."
+            )
+        if facts is not None and (real.preprocess.name != "normalisation" or not _alike(facts, real)):
+            raise ModelError(
+                f"the teacher '{reference}' normalises with mean {facts.mean} and std {facts.std}; give this stage the "
+                "same: mean: [...], std: [...], whiten: false."
+            )
+        return model
+
     def image_set(self, reference: str) -> ImageSet:
         """An image set that a stage refers to, on the device, checked against the data.
 
@@ -114,6 +137,12 @@ class Setting:
                 f"with {real.preprocess.name}: set whiten: {str(found.preprocess.name == 'zca').lower()}."
             )
         return found
+
+
+def _alike(facts: DataConfig, real: Real) -> bool:
+    own = torch.cat([t.double().cpu() for t in real.preprocess.tensors().values()])
+    theirs = torch.tensor([*facts.mean, *facts.std], dtype=torch.float64)
+    return own.shape == theirs.shape and torch.allclose(own, theirs, atol=1e-3)
 
 
 def open_setting(config: DatasetStage, context: StageContext) -> Setting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +59,36 @@ class _Part:
     factor: int
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What a set is learnt from, beside the real images.
+
+    Attributes:
+        experts: trajectories, or None.
+        teacher: a trained classifier, or None.
+        model: spec of the networks that are drawn, or None.
+        build: seed -> such a network.
+    """
+
+    experts: Trajectories | None
+    teacher: nn.Module | None
+    model: Spec | None
+    build: Callable[[int], nn.Module]
+
+
+def _no_network(method: str, seed: int) -> nn.Module:
+    raise ConfigError(f"model: {method} draws networks of its own beside the teacher; name one.")
+
+
 def run_synthesize(config: SynthesizeStage, folder: StageFolder, context: StageContext) -> None:
     """Learn the subsets in order; finished ones are read back, an unfinished one resumes."""
     setting = open_setting(config, context)
     experts = setting.trajectories(config.experts) if config.experts is not None else None
     model = config.model or (expert_model(experts) if experts is not None else None)
-    if model is None:
+    teacher = setting.teacher(config.teacher) if config.teacher is not None else None
+    if model is None and teacher is None:
         raise ConfigError("model: which network shall the set be learnt with? Name one, or experts that have one.")
-    build = setting.builder(model)
+    build = setting.builder(model) if model is not None else partial(_no_network, config.method.name)
     subsets: list[Subset] = []
     rows: list[dict[str, Any]] = []
     factor = 1
@@ -76,7 +99,7 @@ def run_synthesize(config: SynthesizeStage, folder: StageFolder, context: StageC
         if not file.exists():
             if trial is not folder:
                 trial.begin({"subset": index + 1, "ipc": ipc, "kind": config.kind})
-            found = _learn(setting, config, trial, part, experts, model, build)
+            found = _learn(setting, config, trial, part, Sources(experts, teacher, model, build))
             _write_part(setting, config, file, found)
         done = load(file)
         subsets += on_device(done, setting.device).subsets
@@ -92,9 +115,7 @@ def _learn(
     config: SynthesizeStage,
     trial: StageFolder,
     part: _Part,
-    experts: Trajectories | None,
-    model: Spec,
-    build: Callable[[int], nn.Module],
+    sources: Sources,
 ) -> Synthesised:
     start, labels = _first_images(setting, config, part)
     frozen = None
@@ -104,9 +125,10 @@ def _learn(
         targets = torch.cat([s.labels for s in part.before])
         frozen = (images, torch.cat(soft) if len(soft) == len(part.before) else targets)
     spec = _method(config, part.index)
-    following = experts
-    if experts is not None and part.before and config.segment == "regenerate":
-        following = _regenerated(setting, config, trial, part, experts, model, build)
+    following, build = sources.experts, sources.build
+    if following is not None and part.before and config.segment == "regenerate":
+        assert sources.model is not None
+        following = _regenerated(setting, config, trial, part, following, sources.model, build)
     ground = Ground(
         start=start,
         labels=labels,
@@ -115,7 +137,8 @@ def _learn(
         seed=derive(setting.seed, "subset", part.index),
         frozen=frozen,
         trajectories=following,
-        initial=lambda seed: _taught(config, part, build, seed),
+        initial=partial(_taught, config, part, build),
+        teacher=sources.teacher,
     )
     identity = json.dumps(
         {
