@@ -43,9 +43,11 @@ def tiled(patches: Tensor, ipc: int, factor: int, size: int) -> Tensor:
         (ipc, c, size, size).
     """
     side = size // factor
-    cells = F.interpolate(patches, size=(side, side)).unflatten(0, (factor, factor, ipc))
+    shrunk: Tensor = F.interpolate(patches, size=(side, side))
+    cells = shrunk.unflatten(0, (factor, factor, ipc))
     # (rows, columns, ipc, c, h, w) -> (ipc, c, rows h, columns w)
-    return cells.permute(2, 3, 0, 4, 1, 5).reshape(ipc, patches.shape[1], factor * side, factor * side)
+    joined: Tensor = cells.permute(2, 3, 0, 4, 1, 5).reshape(ipc, patches.shape[1], factor * side, factor * side)
+    return joined
 
 
 def zero_padded(patches: Tensor, size: int) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limbeck.dataset.config import SearchStage
+from limbeck.dataset.pareto import Point, frontier
 from limbeck.dataset.real import Real
+from limbeck.dataset.scaling_law import LEAST_POINTS, data_equivalence, fit
 from limbeck.dataset.stages._shared import number
 from limbeck.runs.folder import StageFolder
 
@@ -20,6 +23,8 @@ def write_knowledge(folder: StageFolder, config: SearchStage, rows: Sequence[Row
     _best(folder, best)
     _by_age(folder, rows)
     _law(folder, rows)
+    _fits(folder, rows)
+    _frontier(folder, rows, config, real)
     gains = [row["accuracy"] - row["hard"] for row in best]
     folder.write_result(
         {
@@ -138,3 +143,113 @@ def _law(folder: StageFolder, rows: Sequence[Row]) -> None:
                 "series": series,
             },
         )
+
+
+def _fits(folder: StageFolder, rows: Sequence[Row]) -> None:
+    """The law of each label, and what it is worth in images with hard labels."""
+    hard = sorted((row for row in rows if row["epoch"] is None), key=lambda row: row["ipc"])
+    lines = []
+    for name in dict.fromkeys(row["label"] for row in rows):
+        mine = sorted((row for row in rows if row["label"] == name), key=lambda row: row["ipc"])
+        if len(mine) < LEAST_POINTS:
+            continue
+        images, values = [row["ipc"] for row in mine], [row["accuracy"] for row in mine]
+        found = fit(images, values, [_error(row) for row in mine])
+        worth = data_equivalence(images, values, [r["ipc"] for r in hard], [r["accuracy"] for r in hard])
+        finite = [w for w in worth if math.isfinite(w)]
+        lines.append(
+            {
+                "label": name,
+                "form": found.form,
+                "a": found.parameters[0],
+                "b": found.parameters[1],
+                "c": found.parameters[2],
+                "residual": found.residual,
+                "worth": math.exp(sum(map(math.log, finite)) / len(finite)) if finite else None,
+                "beyond": sum(w == math.inf for w in worth),
+            }
+        )
+    if not lines:
+        return
+    folder.write_table(
+        "law",
+        {
+            "title": "The data-knowledge scaling law",
+            "columns": [
+                {"key": "label", "label": "Label"},
+                {"key": "form", "label": "Form"},
+                {"key": "a", "label": "a"},
+                {"key": "b", "label": "b or n0"},
+                {"key": "c", "label": "c"},
+                {"key": "residual", "label": "Residual", "unit": "fraction", "better": "lower"},
+                {"key": "worth", "label": "Worth in hard-labelled images", "better": "higher"},
+                {"key": "beyond", "label": "Budgets beyond the hard curve", "unit": "count"},
+            ],
+            "rows": lines,
+            "note": "power: a - b n^-c; logistic: a / (1 + (n0 / n)^c); n images per class; the better one by AICc. Worth: "
+            "how many times the images the same accuracy takes with hard labels, geometric mean over budgets where the "
+            "curve of hard labels gets that far.",
+        },
+    )
+
+
+def _error(row: Row) -> float:
+    """Standard error of a row's mean."""
+    return float(row["accuracy_sd"]) / math.sqrt(row["students"])
+
+
+def _frontier(folder: StageFolder, rows: Sequence[Row], config: SearchStage, real: Real) -> None:
+    """The choices of budget and label that nothing beats, with the bytes of both."""
+    values = math.prod(real.image_shape)
+    points, about = [], {}
+    for row in rows:
+        kept = 0 if row["epoch"] is None else (row["k"] or real.classes)
+        bits = config.label_bits * kept
+        if row["k"] is not None:
+            bits += math.ceil(math.log2(real.classes)) * kept
+        size = row["ipc"] * real.classes * (values + (bits or math.ceil(math.log2(real.classes))) / 8)
+        name = f"{row['ipc']} {row['label']}"
+        about[name] = {**row, "bytes": round(size)}
+        points.append(Point((float(row["ipc"]), size), row["accuracy"], _error(row), name))
+    best = frontier(points)
+    by_images = frontier([Point(p.costs[:1], p.accuracy, p.error, p.name) for p in points], z=0)
+    folder.write_table(
+        "frontier",
+        {
+            "title": "Choices that nothing beats",
+            "columns": [
+                {"key": "ipc", "label": "Images per class", "unit": "count"},
+                {"key": "label", "label": "Label"},
+                {"key": "bytes", "label": "Bytes", "unit": "bytes", "better": "lower"},
+                {"key": "accuracy", "label": "Accuracy", "unit": "fraction", "better": "higher"},
+                {"key": "accuracy_sd", "label": "± sd", "unit": "fraction"},
+                {"key": "expert", "label": "Expert's accuracy", "unit": "fraction"},
+            ],
+            "rows": [about[p.name] for p in best],
+            "note": "No other choice has as few images and as few bytes and is better by more than a standard error of the "
+            "difference.",
+        },
+    )
+    hard = sorted((row for row in rows if row["epoch"] is None), key=lambda row: row["ipc"])
+    folder.write_figure(
+        "frontier",
+        {
+            "title": "Pareto frontier of data and knowledge",
+            "caption": "The best accuracy of any label at each number of images: "
+            + ", ".join(f"{p.name.replace(' ', ': ', 1)}" for p in by_images)
+            + ". Hard labels below it.",
+            "kind": "lines",
+            "x_label": "images per class",
+            "y_label": "accuracy",
+            "unit": "fraction",
+            "log_x": True,
+            "series": [
+                {
+                    "label": "best label",
+                    "x": [p.costs[0] for p in by_images],
+                    "y": [p.accuracy for p in by_images],
+                },
+                {"label": "hard labels", "x": [r["ipc"] for r in hard], "y": [r["accuracy"] for r in hard]},
+            ],
+        },
+    )
