@@ -49,5 +49,5 @@ def test_no_strategy_changes_nothing():
 
 
 def test_an_unknown_family_is_named():
-    with pytest.raises(ConfigError, match="'crob' in 'color_crob'.*Did you mean 'crop'"):
+    with pytest.raises(ConfigError, match=r"'crob' in 'color_crob'.*Did you mean 'crop'"):
         dsa.families("color_crob")

@@ -44,5 +44,5 @@ def test_another_architecture_s_weights_are_refused():
 
 
 def test_running_statistics_are_refused():
-    with pytest.raises(ModelError, match="running statistics.*instance"):
+    with pytest.raises(ModelError, match=r"running statistics.*instance"):
         Flat(nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 2)))

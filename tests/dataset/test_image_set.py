@@ -133,7 +133,7 @@ def test_damaged_foreign_and_newer_files_are_refused(tmp_path):
         load(path)
     path.write_bytes(whole)
     rewritten(path, version=7)
-    with pytest.raises(CheckpointError, match="newer Limbeck .version 7"):
+    with pytest.raises(CheckpointError, match=r"newer Limbeck .version 7"):
         load(path)
     path.write_bytes(whole[:200])
     with pytest.raises(CheckpointError, match="truncated, or no safetensors"):

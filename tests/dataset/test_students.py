@@ -23,7 +23,7 @@ from limbeck.errors import ConfigError, NonFiniteError
     ],
 )
 def test_schedules_agree_with_the_recorded_programs(golden, close, recorded, schedule, base, epochs):
-    params, a = golden("schedules")
+    _, a = golden("schedules")
     rates = torch.tensor([base * rate.factor for rate in SCHEDULES[schedule](epochs)], dtype=torch.float64)
     wanted = a[f"{recorded}_E{epochs}"]
     assert len(rates) == len(wanted)

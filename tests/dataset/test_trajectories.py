@@ -122,7 +122,7 @@ def test_a_folder_of_something_else_is_not_continued(tmp_path):
 
 
 def test_no_folder_and_no_expert_are_said_so(tmp_path):
-    with pytest.raises(CheckpointError, match="no readable trajectories.json"):
+    with pytest.raises(CheckpointError, match=r"no readable trajectories.json"):
         Trajectories(tmp_path)
     begin(tmp_path, card_of(Flat(network())), PREPARE)
     with pytest.raises(CheckpointError, match="no expert yet"):

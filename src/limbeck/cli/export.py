@@ -1,4 +1,4 @@
-"""`limbeck export`: take a model out, for programs that know nothing of Limbeck."""
+"""`limbeck export`: take a model or a small set out, for programs that know nothing of Limbeck."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from limbeck.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from limbeck.models.exports.exported import Exported
 
+DATASET = "dataset"
+"""The format of image sets; every other one is of models."""
 _CHOICES = {"normalise": ("inside", "outside"), "precision": ("float32", "float16", "bfloat16")}
 
 
 def export(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A model file, a stage's folder or a run folder.")
+        Path, typer.Argument(metavar="MODEL", help="A model file or image set, a stage's folder or a run folder.")
     ],
     out: Annotated[
         Path,
@@ -27,7 +29,9 @@ def export(
             "--out", help="A folder; or a file named .safetensors, .onnx or .pt2, which is written alone."
         ),
     ],
-    form: Annotated[str, typer.Option("--format", help="state-dict, timm, hf, onnx or torch.")] = "state-dict",
+    form: Annotated[
+        str, typer.Option("--format", help="state-dict, timm, hf, onnx or torch; dataset for an image set.")
+    ] = "state-dict",
     normalise: Annotated[
         str | None,
         typer.Option(
@@ -51,19 +55,21 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
     plugin: options.Plugins = None,
 ) -> None:
-    """Take a model out, for programs without Limbeck.
+    """Take a model or a small set out, for programs without Limbeck.
 
-    It is read back as such a program would read it, and its logits are compared.
+    A model is read back as such a program would read it, and its logits are compared.
     """
     from limbeck.models.exports._registry import FORMATS
 
-    if form not in FORMATS:
-        raise InputError(f"--format {form}:{did_you_mean(form, FORMATS)} There are {', '.join(FORMATS)}.")
+    if form not in (*FORMATS, DATASET):
+        known = (*FORMATS, DATASET)
+        raise InputError(f"--format {form}:{did_you_mean(form, known)} There are {', '.join(known)}.")
     settings = _settings(form, normalise=normalise, precision=precision, opset=opset)
     if private and push is None:
         raise InputError("--private is for a repository on the hub: say --push owner/name too.")
 
     import limbeck.models
+    from limbeck.dataset.hub_folder import export_set, refuse_set
     from limbeck.recipes.plugins import load_plugins
     from limbeck.registry import imports_allowed
 
@@ -73,9 +79,13 @@ def export(
         if out.suffix in (".safetensors", ".onnx", ".pt2"):
             raise InputError(f"--push uploads a folder with a model card: --out {out.with_suffix('')}, not {out}.")
         checked_repository(push)
-    exporter = getattr(limbeck.models, FORMATS[form].exporter)
-    with imports_allowed(load_plugins(plugin or [])):
-        written = exporter(model, out, **settings, licence=licence, repository=push, force=force)
+    if form == DATASET:
+        written = export_set(model, out, licence=licence, force=force)
+    else:
+        refuse_set(model, form)
+        exporter = getattr(limbeck.models, FORMATS[form].exporter)
+        with imports_allowed(load_plugins(plugin or [])):
+            written = exporter(model, out, **settings, licence=licence, repository=push, force=force)
     _tell(written)
     if push is not None:
         say(f"pushed   {limbeck.models.push(written, push, private=private)}")
@@ -86,8 +96,9 @@ def _settings(form: str, **given: Any) -> dict[str, Any]:
     from limbeck.models.exports._registry import FORMATS
 
     settings = {key: value for key, value in given.items() if value is not None}
+    having_any = FORMATS[form].settings if form in FORMATS else ()
     for key, value in settings.items():
-        if key not in FORMATS[form].settings:
+        if key not in having_any:
             having = [name for name, one in FORMATS.items() if key in one.settings]
             raise InputError(f"--{key}: the format {form} has no such setting; {' and '.join(having)} do.")
         choices = _CHOICES.get(key, (value,))

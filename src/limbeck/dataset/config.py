@@ -89,7 +89,8 @@ class ExpertsStage(DatasetStage):
         taken = self.snapshots
         if taken is not None and (len(taken) < 2 or list(taken) != sorted(set(taken)) or taken[-1] > self.epochs):
             raise ValueError(
-                f"snapshots are at least two epochs in rising order up to epochs ({self.epochs}); got {list(taken)}"
+                f"snapshots are at least two epochs in rising order up to epochs ({self.epochs}); got "
+                f"{list(taken)}"
             )
         return self
 
@@ -110,8 +111,8 @@ class Students(Config):
     """Learning rate; the protocol's unless given. Protocols with a learned rate take the set's own, where it has
     one."""
     rates: tuple[Positive, ...] = ()
-    """Further rates to try on the first seed; the one with the best validation accuracy is taken for all seeds, for
-    every set and kind of label on its own."""
+    """Further rates to try on the first seed; the one with the best validation accuracy is taken for all
+    seeds, for every set and kind of label on its own."""
     batch_size: PositiveInt | None = None
     """Images a step; the protocol's unless given."""
     augment: str | None = None
@@ -160,8 +161,8 @@ class LabelStage(DatasetStage):
     ipc: PositiveInt | None = None
     """Images per class to pick."""
     select: Selection = "random"
-    """How they are picked: random, by decile of difficulty (0 is easiest), stratified over the deciles, herding, or
-    nearest to the centres of k-means on an expert's features."""
+    """How they are picked: random, by decile of difficulty (0 is easiest), stratified over the deciles,
+    herding, or nearest to the centres of k-means on an expert's features."""
     select_epoch: NonNegative | None = None
     """Snapshot whose difficulty or features decide; the last unless given."""
     labels: Labels | None = None
@@ -202,8 +203,8 @@ class SynthesizeStage(DatasetStage):
     later: tuple[Mapping[str, float | int | tuple[int, int]], ...] = ()
     """Settings of the method that differ in the second, third, ... subset."""
     segment: Literal["regenerate", "slice"] = "regenerate"
-    """Where later subsets' trajectories come from: experts trained on from networks that learnt the earlier subsets,
-    or later slices of the ordinary ones."""
+    """Where later subsets' trajectories come from: experts trained on from networks that learnt the earlier
+    subsets, or later slices of the ordinary ones."""
     regenerated: PositiveInt = 20
     """Epochs of real training in regenerated trajectories."""
     initialise: Literal["real", "noise"] = "real"
@@ -213,7 +214,7 @@ class SynthesizeStage(DatasetStage):
     iterations: PositiveInt = 5000
     """Outer iterations of each subset."""
     students: Students = Students(seeds=(0,))
-    """How the set is judged on the validation split meanwhile, and how later subsets' networks learn earlier ones."""
+    """How the set is judged on validation images, and how later subsets' networks learn earlier ones."""
     judge_every: PositiveInt | None = None
     """Iterations between two judgements, of which the best set is kept; the last one is kept unless given."""
     log_every: PositiveInt = 10
@@ -280,9 +281,7 @@ class EvaluateStage(DatasetStage):
 
 
 class SearchStage(DatasetStage):
-    """Real images with labels of experts of every age: the best epoch for each budget, the data-knowledge scaling law
-    and the Pareto frontier.
-    """
+    """Real images labelled by experts of every age: best epoch, scaling law, Pareto frontier."""
 
     OUTPUT: ClassVar[str] = "evaluation"
     INPUTS: ClassVar[Mapping[str, str]] = {"experts": "trajectories"}
@@ -309,7 +308,7 @@ class SearchStage(DatasetStage):
 
 
 class AblateStage(DatasetStage):
-    """What in a soft label does the work: hard, swapped, truncated, smoothed and tempered labels on the same images."""
+    """What in a soft label does the work: hard, swapped, cut, smoothed and tempered labels on the same images."""
 
     OUTPUT: ClassVar[str] = "evaluation"
     INPUTS: ClassVar[Mapping[str, str]] = {"experts": "trajectories"}

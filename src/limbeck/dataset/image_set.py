@@ -1,7 +1,7 @@
 """The small set itself: images, labels, learned rates, and everything that is needed to train on it elsewhere.
 
-One safetensors file. Its metadata key `limbeck` holds a JSON card: version, class names, preprocessing, augmentation,
-provenance, and a SHA-256 over all of that and every tensor.
+One safetensors file. Its metadata key `limbeck` holds a JSON card: version, class names, preprocessing,
+augmentation, provenance, and a SHA-256 over all of that and every tensor.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class ImageSet:
 
     @property
     def label_bytes(self) -> int:
-        """Of the soft labels in half precision; of truncated ones with 16-bit places; of hard ones at a byte or two."""
+        """Of soft labels in half precision, truncated ones with 16-bit places; of hard ones at a byte or two."""
         soft = self.soft
         if soft is None:
             return len(self.labels) * (1 if self.classes <= 256 else 2)
@@ -168,7 +168,8 @@ def _check_soft(soft: Tensor, images: int, found: ImageSet, where: str) -> None:
         raise DataError(f"{where}: soft labels sum to {low:.4g} to {high:.4g}; probabilities sum to one.")
     if low < 1 - _MASS and not found.provenance.get("truncated"):
         raise DataError(
-            f"{where}: soft labels sum to {low:.4g} at least. Where they were cut to their largest entries on purpose, "
+            f"{where}: soft labels sum to {low:.4g} at least. Where they were cut to their largest entries on "
+            f"purpose, "
             "the provenance says truncated: true; otherwise give probabilities that sum to one."
         )
 
@@ -257,7 +258,8 @@ def _card(text: str | None, file: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file} is no image set of Limbeck: its metadata says nothing of one.")
     if int(card.get("version", 0)) > VERSION:
         raise CheckpointError(
-            f"{file} was written by a newer Limbeck (version {card['version']} of the format, this release reads up to "
+            f"{file} was written by a newer Limbeck (version {card['version']} of the format, this release "
+            f"reads up to "
             f"{VERSION}). Upgrade: pip install --upgrade limbeck"
         )
     return card

@@ -127,7 +127,8 @@ def fit_whitening(pixels: Tensor, *, eps: float = ZCA_EPSILON) -> Whitening:
         raise DataError(f"ZCA needs a covariance, and so at least two images; there is {count}.")
     if size > _LARGEST:
         raise DataError(
-            f"ZCA needs a {size} x {size} matrix for images of {tuple(pixels.shape[1:])}, and one decomposition of it; "
+            f"ZCA needs a {size} x {size} matrix for images of {tuple(pixels.shape[1:])}, and one "
+            f"decomposition of it; "
             f"it is meant for at most {_LARGEST} values an image. Leave whitening off at this size."
         )
     mean = flat.double().mean(0)
@@ -155,7 +156,8 @@ def from_tensors(name: str, tensors: Mapping[str, Tensor]) -> Preprocess:
     missing = [key for key in needed if key not in tensors]
     if missing:
         raise CheckpointError(
-            f"preprocessing '{name}' lacks its {', '.join(missing)}; without {'it' if len(missing) == 1 else 'them'} "
+            f"preprocessing '{name}' lacks its {', '.join(missing)}; without "
+            f"{'it' if len(missing) == 1 else 'them'} "
             "nobody can prepare test images as these were. Export the set again from where it was made."
         )
     if name == "normalisation":

@@ -1,7 +1,7 @@
 """The data-knowledge scaling law: accuracy over images per class, and what a label is worth in images.
 
-The paper's law is a family of curves; its formula is not published. The fits here are ours: a power law, or a logistic
-in the log of the images where the curve is still convex there.
+The paper's law is a family of curves; its formula is not published. The fits here are ours: a power law, or a
+logistic in the log of the images where the curve is still convex there.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Fit:
         """
         if images > REACH * self.largest:
             raise DataError(
-                f"the law was fitted up to {self.largest:g} images per class; {images:g} is more than {REACH:g} times "
+                f"the law was fitted up to {self.largest:g} images per class; {images:g} is more than "
+                f"{REACH:g} times "
                 "that. Train students with more images first."
             )
         return float(_FORMS[self.form](np.asarray(self.parameters), np.asarray(float(images))))
@@ -89,7 +90,8 @@ def fit(
     n, y = np.asarray(images, dtype=float), np.asarray(accuracy, dtype=float)
     if len(n) < LEAST_POINTS or len(set(images)) != len(n):
         raise DataError(
-            f"a law with three parameters needs at least {LEAST_POINTS} different numbers of images per class; there are "
+            f"a law with three parameters needs at least {LEAST_POINTS} different numbers of images per "
+            f"class; there are "
             f"{len(set(images))}."
         )
     if (n <= 0).any() or (y < 0).any() or (y > 1).any():

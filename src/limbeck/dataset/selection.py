@@ -80,7 +80,8 @@ def _within(
     if strategy.isdigit() and int(strategy) < DECILES:
         return _from_bin(bins, int(strategy), ipc)
     raise ConfigError(
-        f"selection '{strategy}' is not one of random, stratified, herding, kmeans, or a decile 0 to {DECILES - 1}."
+        f"selection '{strategy}' is not one of random, stratified, herding, kmeans, or a decile 0 to "
+        f"{DECILES - 1}."
     )
 
 

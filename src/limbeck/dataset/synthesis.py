@@ -104,7 +104,8 @@ def synthesise(
             scalars = method.iteration(done)
             if not math.isfinite(scalars["loss"]):
                 raise NonFiniteError(
-                    f"the matching loss is {scalars['loss']} at iteration {done}; lower the rate of the images. The "
+                    f"the matching loss is {scalars['loss']} at iteration {done}; lower the rate of the "
+                    f"images. The "
                     "last checkpoint is intact."
                 )
             done += 1
@@ -122,9 +123,11 @@ def synthesise(
             if stop:
                 save()
                 raise Interrupted(
-                    f"stopped by {stop.name} after iteration {done}; the state is saved. The same command continues."
+                    f"stopped by {stop.name} after iteration {done}; the state is saved. The same command "
+                    f"continues."
                 )
-            # Lines of the records are averages over `log_every` iterations: a checkpoint falls between two of them.
+            # Lines of the records are averages over `log_every` iterations: a checkpoint falls between two of
+            # them.
             if done % log_every == 0 and time.monotonic() - saved > SAVE_AFTER:
                 save()
                 saved = time.monotonic()

@@ -85,7 +85,8 @@ def begin(folder: Path, card: Card, preprocess: Preprocess) -> None:
                 key for key in new if json.dumps(old[key], default=str) != json.dumps(new[key], default=str)
             ]
             raise CheckpointError(
-                f"{folder} holds trajectories with another {', '.join(changed)}. Choose another folder, or remove it."
+                f"{folder} holds trajectories with another {', '.join(changed)}. Choose another folder, or "
+                f"remove it."
             )
         return
     tensors = {name: value.cpu().contiguous() for name, value in preprocess.tensors().items()}
@@ -210,7 +211,8 @@ class Trajectories:
         card = self.card
         if net.size != card.parameters:
             raise CheckpointError(
-                f"the experts in {self.folder} are {dict(card.model)} with {card.parameters:,} parameters; the network "
+                f"the experts in {self.folder} are {dict(card.model)} with {card.parameters:,} parameters; "
+                f"the network "
                 f"to be matched has {net.size:,}. Give both the same model."
             )
         if tuple(card.class_names) != tuple(class_names):
@@ -227,7 +229,8 @@ class Trajectories:
             )
         if data is not None and card.data != data:
             raise CheckpointError(
-                f"the experts in {self.folder} were trained on other images (fingerprint {card.data}, the data's is "
+                f"the experts in {self.folder} were trained on other images (fingerprint {card.data}, the "
+                f"data's is "
                 f"{data}). Name the same source, validation share and seed in both stages."
             )
 
@@ -242,7 +245,8 @@ class Trajectories:
             raise CheckpointError(f"{file} belongs to other trajectories. Was it copied here? Remove it. {AGAIN}")
         if tuple(weights.shape) != (self.snapshots, self.card.parameters):
             raise CheckpointError(
-                f"{file} holds {tuple(weights.shape)} numbers, {(self.snapshots, self.card.parameters)} belong there. "
+                f"{file} holds {tuple(weights.shape)} numbers, {(self.snapshots, self.card.parameters)} "
+                f"belong there. "
                 f"{AGAIN}"
             )
         if sha256_of(weights.contiguous().view(torch.uint8).numpy().tobytes()) != about.get("sha256"):

@@ -126,6 +126,6 @@ def _checked(device: str) -> torch.device:
 
 
 def _leave() -> None:
-    """Give the process group back before the interpreter ends: its threads outlive Python and abort the process."""
+    """Give the process group back before the interpreter ends: threads that outlive it abort the process."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

@@ -23,7 +23,8 @@ def draw_lines(figure: Mapping[str, Any], colours: Mapping[str, str], *, width: 
     """Draw curves.
 
     Args:
-        figure: `series`, each with `x`, `y`, `label` and maybe `faint`; `x_label`, `y_label`, `unit`, `log`, `log_x`.
+        figure: `series`, each with `x`, `y`, `label` and maybe `faint`; `x_label`, `y_label`, `unit`, `log`,
+            `log_x`.
         colours: class by label.
         width: in user units.
         height: in user units.

@@ -1,7 +1,8 @@
 r"""Matching training trajectories: images such that a few steps on them lead where an expert went.
 
 From an expert's weights :math:`\theta^*_t`, T steps of plain SGD with rate alpha on the synthetic set arrive at
-:math:`\theta_T`; the loss is the squared distance to :math:`\theta^*_{t+M}` over the distance that the expert went.
+:math:`\theta_T`; the loss is the squared distance to :math:`\theta^*_{t+M}` over the distance that the expert
+went.
 
 Three gradients of it are here, as three functions. `matching_gradient` is exact and keeps one step's graph at a
 time; `unrolled_gradient` is the same number with all graphs alive, the form of the literature's programs;
@@ -195,11 +196,11 @@ def tesla_gradient(
     lr: Tensor,
     steps: Sequence[Step],
 ) -> Matched:
-    """TESLA's direction: every inner iterate is held fixed while its own gradient is differentiated [cui2023tesla].
+    """TESLA's direction: every inner iterate is held fixed while its gradient is differentiated [cui2023tesla].
 
     The loss is the one of `matching_gradient`; this is not its gradient. A synthetic image also moves all later
-    iterates, and that path is left out. The two agree for small rates and few steps, and differ by tens of per cent
-    beyond (one image a class, rate 0.01, 30 steps: cosine 0.93, length 1.6 times).
+    iterates, and that path is left out. The two agree for small rates and few steps, and differ by tens of per
+    cent beyond (one image a class, rate 0.01, 30 steps: cosine 0.93, length 1.6 times).
 
     Args:
         logits: the network as a function of its weights.

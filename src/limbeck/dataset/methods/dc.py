@@ -136,7 +136,8 @@ def _loops(ground: Ground, rounds: int | None, passes: int | None) -> tuple[int,
     known = LOOPS.get(ipc)
     if known is None and (rounds is None or passes is None):
         raise ConfigError(
-            f"rounds and passes: nothing is published for {ipc} images per class (only {', '.join(map(str, LOOPS))}); "
+            f"rounds and passes: nothing is published for {ipc} images per class (only "
+            f"{', '.join(map(str, LOOPS))}); "
             "give both."
         )
     published = known or (1, 1)

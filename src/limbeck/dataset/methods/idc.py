@@ -1,4 +1,4 @@
-"""IDC: several training images in each stored one, matched class by class on a network in training [kim2022idc]."""
+"""IDC: several training images in each stored one, matched class by class [kim2022idc]."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def rded(
     crops: PositiveInt = 5,
     temperature: Positive = 1.0,
 ) -> RDED:
-    """The crops of real images that a trained classifier recognises best, tiled; give it as many iterations as classes.
+    """The crops of real images that a trained classifier recognises best; as many iterations as classes.
 
     Args:
         ground: what it begins with.

@@ -30,7 +30,8 @@ class Statistics:
         self.norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.running_mean is not None]
         if not self.norms:
             raise ModelError(
-                f"the teacher {type(model).__name__} has no batch norm with running statistics, which the images are "
+                f"the teacher {type(model).__name__} has no batch norm with running statistics, which the "
+                f"images are "
                 "matched on. Take one that has, e.g. a ResNet."
             )
         self.weights = [first_weight, *[1.0] * (len(self.norms) - 1)]
@@ -172,7 +173,7 @@ def sre2l(
     batch_size: PositiveInt = 100,
     temperature: Positive = 1.0,
 ) -> SRe2L:
-    """Images that a trained classifier with batch norms recognises, with layer statistics like its training data's.
+    """Images that a classifier with batch norms recognises, with layer statistics like its training data's.
 
     Args:
         ground: what it begins with; the paper takes noise (initialise: noise).
@@ -186,8 +187,8 @@ def sre2l(
         temperature: of the teacher's one soft label for each finished image.
 
     References:
-        Squeeze, Recover and Relabel, NeurIPS 2023 [yin2023sre2l]; defaults are those of CIFAR-100. One stored label
-        an image stands in for its 300 stored views.
+        Squeeze, Recover and Relabel, NeurIPS 2023 [yin2023sre2l]; defaults are those of CIFAR-100. One stored
+        label an image stands in for its 300 stored views.
     """
     return SRe2L(
         ground,

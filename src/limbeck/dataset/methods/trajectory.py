@@ -232,7 +232,8 @@ def _check_interval(low: int, high: int, span: int, trajectories: Trajectories) 
     if high - 1 + span >= trajectories.snapshots:
         raise ConfigError(
             f"start_epochs: a segment from {high - 1} ends at snapshot {high - 1 + span}; the experts in "
-            f"{trajectories.folder} have snapshots 0 to {trajectories.snapshots - 1}. Train them longer, or lower the "
+            f"{trajectories.folder} have snapshots 0 to {trajectories.snapshots - 1}. Train them longer, or "
+            f"lower the "
             "upper end."
         )
 
@@ -349,7 +350,7 @@ def datm(
     skip_above: Positive = 1.0,
     augment: str = "color_crop_cutout_flip_scale_rotate",
 ) -> TrajectoryMatching:
-    """Difficulty-aligned trajectory matching: starts chosen by budget, learned soft labels, far-off segments skipped.
+    """Difficulty-aligned: starts chosen by budget, learned soft labels, far-off segments skipped.
 
     Args:
         ground: what it begins with.

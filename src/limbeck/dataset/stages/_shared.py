@@ -103,12 +103,14 @@ class Setting:
         names = None if facts is None else facts.class_names
         if names and tuple(names) != real.class_names:
             raise ModelError(
-                f"the teacher '{reference}' knows other classes, or another order of them: {', '.join(names[:4])}... "
+                f"the teacher '{reference}' knows other classes, or another order of them: "
+                f"{', '.join(names[:4])}... "
                 f"against {', '.join(real.class_names[:4])}..."
             )
         if facts is not None and (real.preprocess.name != "normalisation" or not _alike(facts, real)):
             raise ModelError(
-                f"the teacher '{reference}' normalises with mean {facts.mean} and std {facts.std}; give this stage the "
+                f"the teacher '{reference}' normalises with mean {facts.mean} and std {facts.std}; give this "
+                f"stage the "
                 "same: mean: [...], std: [...], whiten: false."
             )
         return model
@@ -133,7 +135,8 @@ class Setting:
             )
         if found.preprocess.name != real.preprocess.name:
             raise CheckpointError(
-                f"the image set '{reference}' was made with {found.preprocess.name}, this stage prepares test images "
+                f"the image set '{reference}' was made with {found.preprocess.name}, this stage prepares test "
+                f"images "
                 f"with {real.preprocess.name}: set whiten: {str(found.preprocess.name == 'zca').lower()}."
             )
         return found

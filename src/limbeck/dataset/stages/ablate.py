@@ -163,7 +163,8 @@ def _write(folder: StageFolder, config: AblateStage, rows: Sequence[Mapping[str,
     folder.write_table(
         "labels",
         {
-            "title": f"What in a label does the work, {config.ipc} images per class, {len(config.students.seeds)} seeds",
+            "title": f"What in a label does the work, {config.ipc} images per class, "
+            f"{len(config.students.seeds)} seeds",
             "columns": [
                 {"key": "label", "label": "Label"},
                 {"key": "accuracy", "label": "Accuracy", "unit": "fraction", "better": "higher"},
@@ -173,7 +174,8 @@ def _write(folder: StageFolder, config: AblateStage, rows: Sequence[Mapping[str,
                 {"key": "mass", "label": "Mass", "unit": "fraction"},
             ],
             "rows": list(rows),
-            "note": "Swap k: the k-th largest probability changes places with the smallest. Top k: the others are zero, not "
+            "note": "Swap k: the k-th largest probability changes places with the smallest. Top k: the others "
+            "are zero, not "
             "renormalised. Lines that begin with a class are measured on that class alone.",
         },
     )
@@ -183,7 +185,8 @@ def _write(folder: StageFolder, config: AblateStage, rows: Sequence[Mapping[str,
             "swaps",
             {
                 "title": "Which ranks carry information",
-                "caption": "Accuracy of students whose labels have the k-th largest probability swapped with the smallest.",
+                "caption": "Accuracy of students whose labels have the k-th largest probability swapped with "
+                "the smallest.",
                 "kind": "lines",
                 "x_label": "rank k",
                 "y_label": "accuracy",
@@ -202,7 +205,8 @@ def _write(folder: StageFolder, config: AblateStage, rows: Sequence[Mapping[str,
         {
             "kind": "evaluation",
             "numbers": {"accuracy": number(values[WHOLE], "fraction", "higher")},
-            "summary": f"Whole labels {values[WHOLE]:.1%}, hard ones {values['hard']:.1%}, smoothed ones of the same entropy "
+            "summary": f"Whole labels {values[WHOLE]:.1%}, hard ones {values['hard']:.1%}, smoothed ones of "
+            f"the same entropy "
             f"{values['smoothed, same entropy']:.1%}.",
             "components": [f"source:{config.source.name}"],
         }

@@ -331,7 +331,8 @@ def _write(
                     *([{"key": "ars", "label": "ARS", "better": "higher"}] if config.robust else []),
                 ],
                 "rows": list(scores),
-                "note": "Gains in accuracy: of the set's images over random real ones with the same labels, and of soft "
+                "note": "Gains in accuracy: of the set's images over random real ones with the same labels, "
+                "and of soft "
                 "labels over hard ones on random images.",
             },
         )
@@ -340,7 +341,8 @@ def _write(
         {
             "kind": "evaluation",
             "numbers": {"accuracy": number(best["accuracy"], "fraction", "higher")},
-            "summary": f"{best['set']} with {best['labels']} labels comes first: {best['accuracy']:.1%} of the test "
+            "summary": f"{best['set']} with {best['labels']} labels comes first: {best['accuracy']:.1%} of "
+            f"the test "
             f"images ({best['model']}, {count} seeds).",
             "components": sorted(f"model:{spec.name}" for spec in config.models.values()),
         }

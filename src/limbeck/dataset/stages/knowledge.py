@@ -66,7 +66,8 @@ def _students(folder: StageFolder, rows: Sequence[Row], seeds: int) -> None:
                 {"key": "mass", "label": "Mass kept", "unit": "fraction"},
             ],
             "rows": list(rows),
-            "note": "Test accuracy after the last epoch. Labels: hard, or of an expert after e epochs, cut to its k largest "
+            "note": "Test accuracy after the last epoch. Labels: hard, or of an expert after e epochs, cut to "
+            "its k largest "
             "entries where it says top.",
         },
     )
@@ -108,7 +109,8 @@ def _by_age(folder: StageFolder, rows: Sequence[Row]) -> None:
         "ages",
         {
             "title": "Which expert labels best",
-            "caption": "Test accuracy of students of random images against the validation accuracy of the expert that "
+            "caption": "Test accuracy of students of random images against the validation accuracy of the "
+            "expert that "
             "labelled them, from young to mature.",
             "kind": "lines",
             "x_label": "expert's accuracy, %",
@@ -186,8 +188,10 @@ def _fits(folder: StageFolder, rows: Sequence[Row]) -> None:
                 {"key": "beyond", "label": "Budgets beyond the hard curve", "unit": "count"},
             ],
             "rows": lines,
-            "note": "power: a - b n^-c; logistic: a / (1 + (n0 / n)^c); n images per class; the better one by AICc. Worth: "
-            "how many times the images the same accuracy takes with hard labels, geometric mean over budgets where the "
+            "note": "power: a - b n^-c; logistic: a / (1 + (n0 / n)^c); n images per class; the better one by "
+            "AICc. Worth: "
+            "how many times the images the same accuracy takes with hard labels, geometric mean over budgets "
+            "where the "
             "curve of hard labels gets that far.",
         },
     )
@@ -226,7 +230,8 @@ def _frontier(folder: StageFolder, rows: Sequence[Row], config: SearchStage, rea
                 {"key": "expert", "label": "Expert's accuracy", "unit": "fraction"},
             ],
             "rows": [about[p.name] for p in best],
-            "note": "No other choice has as few images and as few bytes and is better by more than a standard error of the "
+            "note": "No other choice has as few images and as few bytes and is better by more than a standard "
+            "error of the "
             "difference.",
         },
     )

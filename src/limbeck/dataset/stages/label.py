@@ -100,7 +100,8 @@ def _write(folder: StageFolder, config: LabelStage, setting: Setting, found: Ima
         numbers["mass"] = number(mass, "fraction")
         numbers["label_accuracy"] = number(right, "fraction", "higher")
         said = (
-            f"{len(found.labels):,} images with soft labels of {float(nats.mean()):.2f} nats, right for {right:.1%}; "
+            f"{len(found.labels):,} images with soft labels of {float(nats.mean()):.2f} nats, right for "
+            f"{right:.1%}; "
             f"{found.bytes:,} bytes, {found.label_bytes:,} of them labels."
         )
         folder.write_table(
@@ -127,7 +128,8 @@ def _write(folder: StageFolder, config: LabelStage, setting: Setting, found: Ima
                 "second_guess",
                 {
                     "title": "Second guesses",
-                    "caption": "Mean probability that labels of a class (rows) give to every other class, in per cent.",
+                    "caption": "Mean probability that labels of a class (rows) give to every other class, in "
+                    "per cent.",
                     "kind": "matrix",
                     "rows": list(names),
                     "columns": list(names),

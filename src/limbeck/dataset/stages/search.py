@@ -1,4 +1,4 @@
-"""The stage `dataset.search`: which age of expert labels best at which budget, and what a label is worth in images."""
+"""The stage `dataset.search`: which age of expert labels best at which budget."""
 
 from __future__ import annotations
 
