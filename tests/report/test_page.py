@@ -87,7 +87,7 @@ def test_every_picture_table_and_box_says_what_it_is(examples, tmp_path, kind):
 def test_what_a_finished_comparison_shows(complete_run):
     html = build(complete_run)
     text = " ".join("".join(parsed(html).text).split())
-    order = ["Results", "Learning curves", "Comparison", "Agreement and confusion", "Cost", "What was asked"]
+    order = ["Results", "Learning curves", "Comparison", "Pictures and matrices", "Cost", "What was asked"]
     places = [html.index(f"<h2>{title}</h2>") for title in [*order, "Environment", "Load the model", "Files"]]
     assert places == sorted(places)
     assert "wkd is best: 90.50%" in text

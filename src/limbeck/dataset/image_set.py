@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from limbeck.errors import CheckpointError, DataError
 from limbeck.files import atomic_write
 
 VERSION = 1
+_CARD = ("subsets", "lr", "class_names", "preprocess", "augment", "factor", "provenance")
 _MASS = 1e-3
 """How far probabilities may be from summing to one; half precision needs about so much."""
 
@@ -125,10 +127,12 @@ def validate(found: ImageSet) -> None:
 
     Raises:
         DataError: no images, shapes or labels that do not fit, pixels or labels that are not finite, probabilities
-            that do not sum to one.
+            that do not sum to one, preprocessing of other images.
     """
     if not found.subsets:
         raise DataError("an image set has at least one subset.")
+    if found.factor < 1:
+        raise DataError(f"factor {found.factor}: an image is cut into 1 x 1 (which is itself), 2 x 2, ... images.")
     for number, s in enumerate(found.subsets, 1):
         where = f"subset {number}"
         if s.images.ndim != 4 or not len(s.images) or not s.images.is_floating_point():
@@ -153,8 +157,34 @@ def validate(found: ImageSet) -> None:
             )
         if s.soft is not None:
             _check_soft(s.soft, len(s.images), found, where)
-        if s.lr is not None and not s.lr > 0:
-            raise DataError(f"{where}: the learned rate is {s.lr}; it is above 0.")
+        if s.lr is not None and not (s.lr > 0 and math.isfinite(s.lr)):
+            raise DataError(f"{where}: the learned rate is {s.lr}; it is a finite number above 0.")
+    _check_preprocess(found)
+
+
+def _check_preprocess(found: ImageSet) -> None:
+    name, numbers = found.preprocess.name, found.preprocess.tensors()
+    for key, value in numbers.items():
+        if not bool(torch.isfinite(value).all()):
+            raise DataError(f"preprocessing '{name}': its {key} holds values that are not finite.")
+    shape = " x ".join(map(str, found.image_shape))
+    if name == "zca":
+        size = math.prod(found.image_shape)
+        for key, wanted in (("mean", (size,)), ("matrix", (size, size)), ("inverse", (size, size))):
+            if tuple(numbers[key].shape) != wanted:
+                raise DataError(
+                    f"preprocessing 'zca': its {key} has shape {tuple(numbers[key].shape)}; images of {shape} "
+                    f"need "
+                    f"{wanted}."
+                )
+        return
+    for key in ("mean", "std"):
+        if len(numbers[key]) not in (1, found.image_shape[0]):
+            raise DataError(
+                f"preprocessing '{name}': its {key} is of {len(numbers[key])} channels, images of {shape}."
+            )
+    if not bool((numbers["std"] > 0).all()):
+        raise DataError(f"preprocessing '{name}': a std is not above 0, and nothing can be divided by it.")
 
 
 def _check_soft(soft: Tensor, images: int, found: ImageSet, where: str) -> None:
@@ -219,6 +249,10 @@ def load(path: str | Path) -> ImageSet:
         DataError: a set that cannot be trained on.
     """
     file = Path(path)
+    if file.is_dir():
+        raise CheckpointError(
+            f"{file} is a folder; an image set is a file, set.safetensors in the folder of its stage."
+        )
     try:
         with safetensors.safe_open(file, "pt") as opened:
             text = (opened.metadata() or {}).get("limbeck")
@@ -231,6 +265,7 @@ def load(path: str | Path) -> ImageSet:
     wanted = card.pop("sha256", None)
     if _digest(card, tensors) != wanted:
         raise CheckpointError(f"{file} is damaged: its contents are not what was written. Fetch or make it again.")
+    _require_whole(card, tensors, file)
     prefix = "preprocess."
     numbers = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     subsets = tuple(
@@ -256,13 +291,28 @@ def _card(text: str | None, file: Path) -> dict[str, Any]:
         card = None
     if not isinstance(card, dict) or card.get("format") != "image set":
         raise CheckpointError(f"{file} is no image set of Limbeck: its metadata says nothing of one.")
-    if int(card.get("version", 0)) > VERSION:
+    version = card.get("version")
+    if not isinstance(version, int):
         raise CheckpointError(
-            f"{file} was written by a newer Limbeck (version {card['version']} of the format, this release "
-            f"reads up to "
+            f"{file} does not say in which version of the format it is; {VERSION} is known here."
+        )
+    if version > VERSION:
+        raise CheckpointError(
+            f"{file} was written by a newer Limbeck (version {version} of the format, this release reads up to "
             f"{VERSION}). Upgrade: pip install --upgrade limbeck"
         )
     return card
+
+
+def _require_whole(card: Mapping[str, Any], tensors: Mapping[str, Tensor], file: Path) -> None:
+    lacking = [key for key in _CARD if key not in card]
+    if not lacking:
+        needed = [f"{i}.{part}" for i in range(card["subsets"]) for part in ("images", "labels")]
+        lacking = [name for name in needed if name not in tensors]
+        if len(card["lr"]) != card["subsets"]:
+            lacking.append(f"lr of all {card['subsets']} subsets")
+    if lacking:
+        raise CheckpointError(f"{file} is no complete image set: it lacks {', '.join(lacking)}. Make it again.")
 
 
 def _digest(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

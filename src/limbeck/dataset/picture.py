@@ -36,9 +36,17 @@ def _png(rows: Tensor, gap: int = 2) -> bytes:
     times = max(1, -(-_SIDE // rows.shape[-1]))
     tall = rows.repeat_interleave(times, 3).repeat_interleave(times, 4)
     framed = torch.nn.functional.pad(tall, (0, gap, 0, gap), value=1.0)
-    joined = framed.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
-    values = (joined * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    image = Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values)
+    return encoded(framed.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2))
+
+
+def encoded(pixels: Tensor) -> bytes:
+    """One image as a PNG: grey where it has fewer than three channels, else of the first three.
+
+    Args:
+        pixels: in [0, 1], (c, h, w).
+    """
+    values = (pixels * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    image = Image.fromarray(values[:, :, 0] if values.shape[2] < 3 else values[:, :, :3])
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -119,7 +119,8 @@ def fit_whitening(pixels: Tensor, *, eps: float = ZCA_EPSILON) -> Whitening:
         eps: added to every eigenvalue of the covariance.
 
     Raises:
-        DataError: fewer than two images, or images so large that the matrix would not fit.
+        DataError: fewer than two images, images so large that the matrix would not fit, or values that are not
+            finite.
     """
     flat = pixels.flatten(1)
     count, size = flat.shape
@@ -127,15 +128,18 @@ def fit_whitening(pixels: Tensor, *, eps: float = ZCA_EPSILON) -> Whitening:
         raise DataError(f"ZCA needs a covariance, and so at least two images; there is {count}.")
     if size > _LARGEST:
         raise DataError(
-            f"ZCA needs a {size} x {size} matrix for images of {tuple(pixels.shape[1:])}, and one "
-            f"decomposition of it; "
-            f"it is meant for at most {_LARGEST} values an image. Leave whitening off at this size."
+            f"ZCA needs a {size} x {size} matrix for images of {tuple(pixels.shape[1:])}, and its "
+            f"decomposition; it is meant for at most {_LARGEST} values an image. Leave whitening off at this size."
         )
     mean = flat.double().mean(0)
     covariance = torch.zeros(size, size, dtype=torch.float64, device=flat.device)
     for part in flat.split(4096):
         centred = part.double() - mean
         covariance += centred.T @ centred
+    if not bool(torch.isfinite(covariance).all()):
+        broken = ~torch.isfinite(flat).all(1)
+        where = f"image {int(broken.nonzero()[0])} holds" if bool(broken.any()) else "the images hold"
+        raise DataError(f"ZCA was given pixels that cannot be whitened: {where} values that are not finite.")
     values, vectors = torch.linalg.eigh(covariance / (count - 1))
     values = values.clamp(min=0) + eps
     matrix = vectors * values.rsqrt() @ vectors.T

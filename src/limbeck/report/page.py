@@ -132,18 +132,32 @@ def _accuracies(stage: StageFolder) -> Iterable[dict[str, Any]]:
 def _curves(stage: StageFolder, colours: Mapping[str, str]) -> _Part:
     groups = [group.label for group in groups_of(stage) if group.label]
     own = [figure for figure in stage.figures().values() if figure.get("kind") == "lines"]
-    figures = [*curve_figures(stage), *own]
-    leads = len(groups) >= _LEGEND_FROM  # several methods: the first figure, their accuracy, is drawn large
+    learnt = curve_figures(stage)
+    # Several methods: the first figure, their accuracy, is drawn large, and their colours are named once.
+    leads = bool(learnt) and len(groups) >= _LEGEND_FROM
+    drawn = [draw(figure, colours, small=at > 0 or not leads) for at, figure in enumerate(learnt)]
+    # A stage's own figures have lines of their own; alone, the first of them is the large one.
+    drawn += [
+        draw(figure, _own_colours(figure, colours), small=bool(learnt) or at > 0) for at, figure in enumerate(own)
+    ]
     return _Part(
         title=stage.name,
-        drawings=tuple(draw(figure, colours, small=at > 0 or not leads) for at, figure in enumerate(figures)),
+        drawings=tuple(drawn),
         legend=tuple((label, colours[label]) for label in groups) if leads else (),
     )
 
 
+def _own_colours(figure: Mapping[str, Any], colours: Mapping[str, str]) -> Mapping[str, str]:
+    """The page's colours where the lines are its methods, colours of the figure's own where they are not."""
+    labels = [str(series.get("label", "")) for series in figure.get("series", ())]
+    known = all(label in colours for label in labels)
+    return colours if known or len(labels) < 2 else colours_of(labels)
+
+
 def _comparison(stage: StageFolder) -> _Part:
     has_trials = bool(stage.trials())
-    tables = [_table(data) for data in stage.tables().values() if has_trials]
+    # A single model's accuracy by class is seen in its confusion matrix.
+    tables = [_table(data) for name, data in stage.tables().items() if has_trials or name != "classes"]
     return _Part(title=stage.name, tables=tuple(table for table in tables if table is not None))
 
 

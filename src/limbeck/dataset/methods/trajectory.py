@@ -142,7 +142,8 @@ class TrajectoryMatching:
                 assert probabilities is not None
                 (pull,) = torch.autograd.grad(probabilities, leaf, found.targets[before:])
                 self._label_sgd.step({"labels": pull})
-        return {"loss": loss, "lr": float(self.lr), "start_epoch": float(first), "skipped": float(not used)}
+        scalars = {"loss": loss, "lr": float(self.lr)}
+        return scalars if self.skip_above is None else {**scalars, "skipped": float(not used)}
 
     def _segment(self, number: int) -> tuple[int, int]:
         """Which expert (each once before any twice), and where its segment begins."""

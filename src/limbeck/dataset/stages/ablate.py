@@ -179,6 +179,16 @@ def _write(folder: StageFolder, config: AblateStage, rows: Sequence[Mapping[str,
             "renormalised. Lines that begin with a class are measured on that class alone.",
         },
     )
+    folder.write_figure(
+        "labels",
+        {
+            "title": "What in a label does the work",
+            "caption": "Test accuracy, mean over seeds with one standard deviation.",
+            "kind": "bars",
+            "unit": "fraction",
+            "bars": [{"label": r["label"], "value": r["accuracy"], "error": r["accuracy_sd"]} for r in rows],
+        },
+    )
     swapped = [row for row in rows if row["label"].startswith("swap ")]
     if len(swapped) > 1:
         folder.write_figure(

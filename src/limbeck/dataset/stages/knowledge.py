@@ -21,6 +21,7 @@ def write_knowledge(folder: StageFolder, config: SearchStage, rows: Sequence[Row
     best = best_labels(rows)
     _students(folder, rows, len(config.students.seeds))
     _best(folder, best)
+    _bars(folder, best)
     _by_age(folder, rows)
     _law(folder, rows)
     _fits(folder, rows)
@@ -89,6 +90,25 @@ def _best(folder: StageFolder, best: Sequence[Row]) -> None:
             ],
             "rows": list(best),
             "note": "Chosen by validation accuracy, reported on the test images.",
+        },
+    )
+
+
+def _bars(folder: StageFolder, best: Sequence[Row]) -> None:
+    bars = []
+    for row in best:
+        bars.append({"label": f"{row['ipc']} per class, hard", "value": row["hard"], "error": row["hard_sd"]})
+        name = f"{row['ipc']} per class, epoch {row['epoch']:g}"
+        bars.append({"label": name, "value": row["accuracy"], "error": row["accuracy_sd"]})
+    folder.write_figure(
+        "best",
+        {
+            "title": "Hard labels and the best age of an expert",
+            "caption": "Test accuracy of students of random real images, mean over seeds with one standard "
+            "deviation.",
+            "kind": "bars",
+            "unit": "fraction",
+            "bars": bars,
         },
     )
 
