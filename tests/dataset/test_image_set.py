@@ -14,7 +14,7 @@ from PIL import Image
 
 from limbeck.dataset.image_set import ImageSet, Subset, load, save
 from limbeck.dataset.picture import grid_png
-from limbeck.dataset.preprocess import Normalisation, fit_whitening
+from limbeck.dataset.preprocess import Normalisation, Whitening, fit_whitening
 from limbeck.errors import CheckpointError, DataError
 
 
@@ -85,6 +85,7 @@ def test_pixels_are_shown_between_0_and_1():
         ({"labels": torch.tensor([0, 1, 2, 0])}, "image 2 has label 2; 2 classes have labels 0 to 1"),
         ({"labels": torch.tensor([0, 1])}, "4 images need as many labels"),
         ({"lr": 0.0}, "learned rate is 0"),
+        ({"lr": float("inf")}, "learned rate is inf"),
     ],
 )
 def test_sets_that_cannot_be_trained_on_are_not_written(tmp_path, change, said):
@@ -93,6 +94,37 @@ def test_sets_that_cannot_be_trained_on_are_not_written(tmp_path, change, said):
     with pytest.raises(DataError, match=said):
         save(broken, tmp_path / "set.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"factor": 0}, "factor 0"),
+        ({"subsets": ()}, "at least one subset"),
+        ({"preprocess": Normalisation((0.5, 0.5), (0.2, 0.2))}, "its mean is of 2 channels, images of 3 x 4 x 4"),
+        ({"preprocess": Normalisation((0.5,) * 3, (0.2, 0.0, 0.2))}, "a std is not above 0"),
+        (
+            {"preprocess": Whitening(torch.zeros(16), torch.eye(16), torch.eye(16))},
+            r"its mean has shape \(16,\); images of 3 x 4 x 4 need \(48,\)",
+        ),
+        (
+            {"preprocess": Whitening(torch.zeros(48), torch.eye(48) * torch.nan, torch.eye(48))},
+            "its matrix holds values that are not finite",
+        ),
+    ],
+)
+def test_facts_that_do_not_fit_the_images_are_not_written(tmp_path, change, said):
+    with pytest.raises(DataError, match=said):
+        save(replace(made(), **change), tmp_path / "set.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_of_any_number_of_channels_are_shown():
+    for channels in (1, 2, 3, 4, 6):
+        part = Subset(torch.zeros(2, channels, 4, 4), torch.tensor([0, 1]))
+        given = ImageSet((part,), ("cat", "dog"), Normalisation((0.5,) * channels, (0.2,) * channels))
+        picture = Image.open(io.BytesIO(grid_png(given)))
+        assert picture.mode == ("L" if channels < 3 else "RGB")
 
 
 def test_pixels_that_are_not_finite_are_named(tmp_path):
@@ -135,14 +167,43 @@ def test_damaged_foreign_and_newer_files_are_refused(tmp_path):
     rewritten(path, version=7)
     with pytest.raises(CheckpointError, match=r"newer Limbeck .version 7"):
         load(path)
-    path.write_bytes(whole[:200])
-    with pytest.raises(CheckpointError, match="truncated, or no safetensors"):
-        load(path)
+    for size in (0, 200, len(whole) - 50):
+        path.write_bytes(whole[:size])
+        with pytest.raises(CheckpointError, match="truncated, or no safetensors"):
+            load(path)
     path.write_bytes(safetensors.torch.save({"a": torch.zeros(1)}))
     with pytest.raises(CheckpointError, match="no image set of Limbeck"):
         load(path)
     with pytest.raises(CheckpointError, match="no such file"):
         load(tmp_path / "nothing.safetensors")
+    with pytest.raises(CheckpointError, match="is a folder; an image set is a file"):
+        load(tmp_path)
+
+
+def test_one_changed_pixel_is_noticed(tmp_path):
+    path = tmp_path / "set.safetensors"
+    save(made(), path)
+    whole = bytearray(path.read_bytes())
+    whole[-1] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"without": ["1.images"]}, r"lacks 1\.images"),
+        ({"subsets": 3}, r"lacks 2\.images, 2\.labels, lr of all 3"),
+        ({"version": "two"}, "does not say in which version"),
+    ],
+)
+def test_what_a_file_lacks_is_named(tmp_path, changes, said):
+    path = tmp_path / "set.safetensors"
+    save(made(), path)
+    rewritten(path, **changes)
+    with pytest.raises(CheckpointError, match=said):
+        load(path)
 
 
 def test_nothing_is_unpickled(tmp_path):

@@ -15,6 +15,7 @@ def test_zca_agrees_with_the_recorded_program(golden, close, number):
     found = fit_whitening(a["train"], eps=params["eps"])
     close(found.mean[None], a["mean"], params)
     close(found.matrix, a["matrix"], params)
+    close(found.inverse, a["inverse_matrix"], params)
     close(found.apply(a["train"]), a["train_out"], params)
     close(found.apply(a["test"]), a["test_out"], params)
     close(found.invert(a["train_out"]), a["train_back"], params)
@@ -34,6 +35,13 @@ def test_images_too_large_or_too_few_for_zca_are_refused():
         fit_whitening(torch.zeros(1, 3, 4, 4))
     with pytest.raises(DataError, match="fitted on images of 16 values, these have 64"):
         fit_whitening(torch.rand(20, 1, 4, 4)).apply(torch.rand(1, 1, 8, 8))
+
+
+def test_pixels_that_are_not_finite_are_not_whitened():
+    pixels = torch.rand(20, 1, 4, 4)
+    pixels[7, 0, 1, 1] = torch.inf
+    with pytest.raises(DataError, match="image 7 holds values that are not finite"):
+        fit_whitening(pixels)
 
 
 def test_what_is_missing_is_named():

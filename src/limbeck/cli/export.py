@@ -67,6 +67,11 @@ def export(
     settings = _settings(form, normalise=normalise, precision=precision, opset=opset)
     if private and push is None:
         raise InputError("--private is for a repository on the hub: say --push owner/name too.")
+    if form == DATASET and push is not None:
+        # A push makes a repository of models, where `datasets` would not look.
+        raise InputError(
+            f"--push uploads models. Export without it, then: hf upload {push} {out} --repo-type dataset"
+        )
 
     import limbeck.models
     from limbeck.dataset.hub_folder import export_set, refuse_set
@@ -110,9 +115,10 @@ def _settings(form: str, **given: Any) -> dict[str, Any]:
 def _tell(written: Exported) -> None:
     folder = written.path.is_dir()
     say(str(written.path))
+    width = max(26, *(len(name) + 1 for name in written.files))
     for name, size in written.sizes.items():
         if folder:
-            say(f"  {name:<26}{size:>15,} bytes")
+            say(f"  {name:<{width}}{size:>15,} bytes")
         else:
             say(f"size     {size:,} bytes")
     for one in written.compared:

@@ -6,16 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limbeck.dataset.preprocess import Preprocess
 from limbeck.errors import ConfigError
 
 PADDING = 0.5
+"""Grey, in pixels of [0, 1]: what completes an image whose side the factor does not divide."""
 
 
 def decode(images: Tensor, targets: Tensor, factor: int) -> tuple[Tensor, Tensor]:
     """Cut stored images into factor x factor tiles and enlarge each to the whole size.
 
     Args:
-        images: (n, c, h, h).
+        images: pixels, (n, c, h, h); `decode_seen` takes what networks see.
         targets: (n,) or (n, classes).
         factor: tiles along each side.
 
@@ -41,6 +43,24 @@ def decode(images: Tensor, targets: Tensor, factor: int) -> tuple[Tensor, Tensor
     ]
     grown = F.interpolate(torch.cat(tiles), size=size, mode="bilinear")
     return grown, targets.repeat(factor**2, *([1] * (targets.ndim - 1)))
+
+
+def decode_seen(images: Tensor, targets: Tensor, factor: int, preprocess: Preprocess) -> tuple[Tensor, Tensor]:
+    """`decode` of images in the space of networks, by way of pixels.
+
+    Whitening mixes all pixels of an image, so a tile of a whitened image is not the whitened tile; and the padding
+    is grey in pixels.
+
+    Args:
+        images: as networks see them, (n, c, h, h).
+        targets: (n,) or (n, classes).
+        factor: tiles along each side.
+        preprocess: how pixels became these images.
+    """
+    if factor == 1:
+        return images, targets
+    pixels, repeated = decode(preprocess.invert(images), targets, factor)
+    return preprocess.apply(pixels), repeated
 
 
 def decode_multi(images: Tensor, targets: Tensor, factor: int) -> tuple[Tensor, Tensor]:
@@ -94,15 +114,24 @@ def mixed_start(pool: Tensor, ipc: int, factor: int) -> Tensor:
             f"{ipc} images of {factor} x {factor} tiles take {ipc * factor**2} real images of a class; there are "
             f"{len(pool)}."
         )
-    size = pool.shape[-1]
+    return tiled(pool, ipc, factor, pool.shape[-1])
+
+
+def tiled(patches: Tensor, ipc: int, factor: int, size: int) -> Tensor:
+    """Patches joined to images, each resized by taking nearest neighbours.
+
+    Args:
+        patches: (ipc factor^2, c, h, h); tile k, row by row, takes those from k ipc on.
+        ipc: images to make.
+        factor: tiles along each side; where it does not divide the side, the first tiles are a pixel larger.
+        size: side of the images.
+
+    Returns:
+        (ipc, c, size, size).
+    """
     sides = [size // factor + (i < size % factor) for i in range(factor)]
-    rows = []
-    for i, tall in enumerate(sides):
-        tiles = []
-        for j, wide in enumerate(sides):
-            first = (i * factor + j) * ipc
-            tiles.append(F.interpolate(pool[first : first + ipc], size=(tall, wide)))
-        rows.append(torch.cat(tiles, 3))
+    parts = iter(patches.split(ipc))
+    rows = [torch.cat([F.interpolate(next(parts), size=(tall, wide)) for wide in sides], 3) for tall in sides]
     return torch.cat(rows, 2)
 
 

@@ -2,64 +2,85 @@
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image
-from torch import Tensor
-
-from limbeck.dataset.image_set import ImageSet, load
-from limbeck.dataset.picture import grid_png
-from limbeck.errors import InputError, MissingExtraError
+from limbeck.dataset.image_set import ImageSet, load, save
+from limbeck.dataset.picture import encoded, grid_png
+from limbeck.errors import CheckpointError, InputError, MissingExtraError, RunFolderError
 from limbeck.models.exports.card import checked_licence
 from limbeck.models.exports.exported import Exported
 from limbeck.models.exports.staging import Target, staged
+from limbeck.runs.records import read_json
 from limbeck.version import __version__
 
-SET, TABLE, CARD, PICTURE = "set.safetensors", "train.parquet", "README.md", "grid.png"
+SET, CARD, PICTURE = "set.safetensors", "README.md", "grid.png"
+TABLE = "data/train-00000-of-00001.parquet"
+"""Named as the hub names the only part of a split."""
+_KIND = "image set"
 
 
 def export_set(path: str | Path, out: str | Path, *, licence: str | None = None, force: bool = False) -> Exported:
     """Write an image set as a folder that loads without Limbeck.
 
     Args:
-        path: an image set, or the folder of the stage that made it.
+        path: an image set, the folder of the stage that made it, or a run folder with one such stage.
         out: the folder.
         licence: of the data, for the card; the source's own conditions go on to hold.
         force: replace files that are there.
 
+    Returns:
+        What was written. Folders of this machine are named neither in the card nor in the set.
+
     Raises:
         CheckpointError: no image set there.
-        RunFolderError: the folder is not empty.
+        RunFolderError: the folder is not empty, or the stage is not finished.
+        InputError: a licence that is no identifier.
         MissingExtraError: `datasets` is not installed.
     """
-    file = Path(path)
-    file = file / SET if file.is_dir() else file
-    found = load(file)
+    given = load(find_set(Path(path)))
+    found = replace(given, provenance=_public(given.provenance))
     licence = checked_licence(licence)
     target = Target.of(out, SET, force=force, may_be_alone=False)
     with staged(target) as folder:
-        shutil.copyfile(file, folder / SET)
+        save(found, folder / SET)
+        (folder / TABLE).parent.mkdir()
         _write_table(found, folder / TABLE)
         (folder / PICTURE).write_bytes(grid_png(found))
         (folder / CARD).write_text(card(found, title=target.title(None), licence=licence), encoding="utf-8")
-    return Exported(target.path, (SET, TABLE, PICTURE, CARD), (), usage(found))
+        _merge_table(folder, target.path)
+    return Exported(target.path, (SET, TABLE, PICTURE, CARD), (), usage(found, target.path / SET))
 
 
-def usage(found: ImageSet) -> str:
-    """Lines of plain PyTorch that load the set and train one step on it."""
+def _merge_table(folder: Path, out: Path) -> None:
+    """Put the table into a `data` folder that is there: a whole folder takes the place of an empty one alone."""
+    if not (out / TABLE).parent.exists():
+        return
+    try:
+        (folder / TABLE).replace(out / TABLE)
+        (folder / TABLE).parent.rmdir()
+    except OSError as error:
+        raise RunFolderError(f"cannot write {out / TABLE}: {error.strerror or error}.") from error
+
+
+def usage(found: ImageSet, file: Path | str = SET) -> str:
+    """Three lines of plain PyTorch that load the set.
+
+    Args:
+        found: the set.
+        file: where it is.
+    """
     targets = "soft" if found.soft is not None else "labels"
+    if len(found.subsets) == 1:
+        last = f'images, targets = data["0.images"], data["0.{targets}"]'
+    else:
+        pair = f'(data[f"{{i}}.images"], data[f"{{i}}.{targets}"])'
+        last = f"subsets = [{pair} for i in range({len(found.subsets)})]  # images and targets, in order"
     return "\n".join(
-        [
-            "import torch",
-            "from safetensors.torch import load_file",
-            f'data = load_file("{SET}")',
-            f'images, targets = data["0.images"], data["0.{targets}"]  # ready for a network',
-        ]
+        ["from safetensors.torch import load_file", f"data = load_file({json.dumps(str(file))})", last]
     )
 
 
@@ -72,7 +93,7 @@ def _write_table(found: ImageSet, path: Path) -> None:
         raise MissingExtraError.of("datasets", "hf", "writing a set as Parquet") from error
     pixels = found.preprocess.invert(found.images).clamp(0, 1)
     columns: dict[str, Any] = {
-        "image": [{"bytes": _png(one), "path": None} for one in pixels],
+        "image": [{"bytes": encoded(one), "path": None} for one in pixels],
         "input": found.images.float().numpy(),
         "label": found.labels.tolist(),
         "subset": [number for number, s in enumerate(found.subsets) for _ in range(len(s.labels))],
@@ -94,13 +115,6 @@ def _write_table(found: ImageSet, path: Path) -> None:
     parquet.write_table(table.data.table, path)
 
 
-def _png(pixels: Tensor) -> bytes:
-    values = (pixels * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def card(found: ImageSet, *, title: str, licence: str | None) -> str:
     """The README.md of the folder.
 
@@ -115,7 +129,7 @@ def card(found: ImageSet, *, title: str, licence: str | None) -> str:
         "task_categories": ["image-classification"],
         "tags": ["dataset-distillation", "limbeck"],
         "pretty_name": title,
-        "configs": [{"config_name": "default", "data_files": TABLE}],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": TABLE}]}],
     }
     soft = found.soft is not None
     facts = [
@@ -135,14 +149,20 @@ def card(found: ImageSet, *, title: str, licence: str | None) -> str:
         f"![]({PICTURE})",
         "",
     ]
-    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts), ""]
+    lines += ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in facts), ""]
     lines += ["```python", usage(found), "```", ""]
     lines += [
         "Test images need the same preprocessing as these had: its numbers are in the file as `preprocess.*`.",
         *(_recipe(found)),
         "",
-        f'With `datasets`: `datasets.load_dataset("parquet", data_files="{TABLE}")`. The column `image` is for '
-        "looking; `input` holds the exact numbers that were learnt.",
+        "With `datasets`, in this folder; elsewhere the path of the folder will do, or its name on the hub:",
+        "",
+        "```python",
+        "import datasets",
+        f'rows = datasets.load_dataset("parquet", data_files="{TABLE}")["train"].with_format("torch")',
+        "```",
+        "",
+        "The column `image` is for looking; `input` holds the exact numbers that were learnt.",
         "",
         "## Provenance",
         "",
@@ -150,8 +170,29 @@ def card(found: ImageSet, *, title: str, licence: str | None) -> str:
         json.dumps(dict(found.provenance), indent=1, default=str),
         "```",
         "",
+        "## Licence",
+        "",
+        f"`{licence}`"
+        if licence
+        else "Not stated by whoever exported the set; that of the data it was made from may bind it.",
+        "",
     ]
     return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _public(value: Any) -> Any:
+    """Provenance with the last names of paths in place of the paths."""
+    if isinstance(value, Mapping):
+        return {key: _public(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_public(one) for one in value]
+    if isinstance(value, str) and value.startswith(("/", "./", "../", "~")):
+        return Path(value).name
+    return value
 
 
 def _prepared(found: ImageSet) -> str:
@@ -168,12 +209,55 @@ def _recipe(found: ImageSet) -> list[str]:
         )
     if found.soft is not None:
         lines.append("Soft labels are probabilities for `torch.nn.functional.cross_entropy`.")
+        if found.provenance.get("truncated"):
+            lines.append("They were cut to their largest entries and sum to less than one on purpose.")
     return lines
 
 
+def find_set(path: Path) -> Path:
+    """The one image set that a path stands for: a file, the folder of a stage or an export, or a run folder.
+
+    Raises:
+        CheckpointError: none, or several.
+        RunFolderError: the stage is not finished.
+    """
+    if not path.is_dir():
+        return path
+    if (named := _named_by(path)) is not None:
+        return named
+    if (result := read_json(path / "result.json")) is not None:
+        kind = result.get("kind") if isinstance(result, dict) else None
+        raise CheckpointError(f"{path} is a stage that made no image set, but: {kind or 'nothing that is known'}.")
+    if (path / "config.json").is_file():
+        raise RunFolderError(
+            f"the stage in {path} is not finished: it has no result.json. The command that began it continues it."
+        )
+    if (path / SET).is_file():
+        return path / SET
+    # ".old-" is what --fresh kept aside.
+    found = [one for d in sorted(path.iterdir()) if d.is_dir() and ".old-" not in d.name and (one := _named_by(d))]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CheckpointError(
+            f"{path} holds no image set ({SET}), neither itself nor in a finished stage's folder."
+        )
+    listed = ", ".join(one.parent.name for one in found[:6]) + (", ..." if len(found) > 6 else "")
+    raise CheckpointError(f"{path} holds {len(found)} image sets ({listed}); give the folder of one of them.")
+
+
+def _named_by(folder: Path) -> Path | None:
+    """The set that the result of a finished stage names."""
+    result = read_json(folder / "result.json")
+    if not isinstance(result, dict) or result.get("kind") != _KIND:
+        return None
+    name = result.get("set")
+    return folder / name if isinstance(name, str) else None
+
+
 def is_set(path: Path) -> bool:
-    """Whether there is an image set at a path, without reading it whole."""
-    file = path / SET if path.is_dir() else path
+    """Whether a file, or what a stage's folder holds, is an image set; without reading it whole."""
+    file = (_named_by(path) or path / SET) if path.is_dir() else path
     if not file.is_file():
         return False
     import safetensors
@@ -183,7 +267,7 @@ def is_set(path: Path) -> bool:
             about = json.loads((opened.metadata() or {}).get("limbeck", "{}"))
     except (OSError, safetensors.SafetensorError, ValueError):
         return False
-    return isinstance(about, dict) and about.get("format") == "image set"
+    return isinstance(about, dict) and about.get("format") == _KIND
 
 
 def refuse_set(path: Path, form: str) -> None:

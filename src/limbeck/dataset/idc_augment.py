@@ -21,20 +21,28 @@ class Drawn:
     """What is applied, in order.
 
     Attributes:
-        draws: of DSA's families, with one set of numbers for all images.
+        draws: of DSA's families.
     """
 
     draws: tuple[dsa.Draw, ...]
 
 
-def draw(strategy: str, shape: tuple[int, ...], *, generator: torch.Generator, device: torch.device) -> Drawn:
-    """Draw once for a whole batch.
+def draw(
+    strategy: str,
+    shape: tuple[int, ...],
+    *,
+    generator: torch.Generator,
+    device: torch.device,
+    siamese: bool = True,
+) -> Drawn:
+    """Draw which families are applied to a batch, and their numbers.
 
     Args:
         strategy: families joined by underscores.
         shape: of the images, (n, c, h, w).
         generator: on the CPU.
         device: where the numbers shall be.
+        siamese: one set of numbers for all images, as for a match; else one for each, as for training.
     """
     names = dsa.families(strategy)
     others = [name for name in names if name not in ALWAYS]
@@ -42,7 +50,12 @@ def draw(strategy: str, shape: tuple[int, ...], *, generator: torch.Generator, d
     if others:
         chosen.append(others[int(torch.randint(len(others), (1,), generator=generator))])
     chosen += ["cutout"] if "cutout" in names else []
-    return Drawn(tuple(dsa.draw(n, shape, generator=generator, siamese=True, device=device) for n in chosen))
+    return Drawn(tuple(dsa.draw(n, shape, generator=generator, siamese=siamese, device=device) for n in chosen))
+
+
+def without(strategy: str, family: str) -> str:
+    """The strategy less one family."""
+    return "_".join(name for name in dsa.families(strategy) if name != family)
 
 
 def apply(images: Tensor, drawn: Drawn) -> Tensor:

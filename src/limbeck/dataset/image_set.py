@@ -204,7 +204,7 @@ def _check_soft(soft: Tensor, images: int, found: ImageSet, where: str) -> None:
         )
 
 
-def save(found: ImageSet, path: Path) -> None:
+def save(found: ImageSet, path: str | Path) -> None:
     """Write a set, whole or not at all.
 
     Args:
@@ -235,7 +235,7 @@ def save(found: ImageSet, path: Path) -> None:
     }
     card = json.loads(json.dumps(card, default=str))
     card["sha256"] = _digest(card, plain)
-    atomic_write(path, safetensors.torch.save(plain, {"limbeck": json.dumps(card)}))
+    atomic_write(Path(path), safetensors.torch.save(plain, {"limbeck": json.dumps(card)}))
 
 
 def load(path: str | Path) -> ImageSet:

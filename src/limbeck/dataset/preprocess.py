@@ -21,7 +21,7 @@ class Preprocess(Protocol):
 
     @property
     def name(self) -> str:
-        """ "normalisation" or "zca"."""
+        """Either `normalisation` or `zca`."""
         ...
 
     def apply(self, pixels: Tensor) -> Tensor:

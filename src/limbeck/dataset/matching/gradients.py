@@ -89,12 +89,36 @@ def convolution_absolute(real: Sequence[Tensor], synthetic: Sequence[Tensor]) ->
     return torch.stack([(a - b).abs().sum() for a, b in _convolutions(real, synthetic)]).sum()
 
 
+def convolution_mean_absolute(real: Sequence[Tensor], synthetic: Sequence[Tensor]) -> Tensor:
+    """Mean absolute distance of every output channel's weights, summed over channels and convolutions.
+
+    Args:
+        real: gradient on real images; no gradient flows into it.
+        synthetic: gradient on synthetic images.
+    """
+    pairs = _convolutions(real, synthetic)
+    return torch.stack([(a - b).abs().flatten(1).mean(1).sum() for a, b in pairs]).sum()
+
+
+def convolution_cosine(real: Sequence[Tensor], synthetic: Sequence[Tensor]) -> Tensor:
+    """`row_cosine` over weights of convolutions alone: the classifier counts nothing.
+
+    Args:
+        real: gradient on real images; no gradient flows into it.
+        synthetic: gradient on synthetic images.
+    """
+    pairs = _convolutions(real, synthetic)
+    return row_cosine([a for a, _ in pairs], [b for _, b in pairs])
+
+
 DISTANCES: Mapping[str, Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]] = {
     "row_cosine": row_cosine,
     "squared": squared,
     "cosine": cosine,
     "convolution_squared": convolution_squared,
     "convolution_absolute": convolution_absolute,
+    "convolution_mean_absolute": convolution_mean_absolute,
+    "convolution_cosine": convolution_cosine,
 }
 
 

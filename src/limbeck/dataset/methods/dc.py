@@ -25,6 +25,8 @@ LOOPS: Mapping[int, tuple[int, int]] = {
     50: (50, 10),
 }
 """Images per class -> rounds of an iteration, and passes over the set that train the network between them."""
+SETTLE = 16
+"""Real images of each class that give batch norms their statistics before a match."""
 
 
 class GradientMatching:
@@ -74,9 +76,14 @@ class GradientMatching:
         return {"loss": total / self.rounds / self.ground.real.classes}
 
     def _match(self, network: nn.Module, draws: torch.Generator) -> float:
-        """Move the images once; each class's graph is gone before the next one's is made."""
+        """Move the images once; each class's graph is gone before the next one's is made.
+
+        Class after class, and not all at once under `vmap`: the gradient of a weight for each class becomes a
+        grouped convolution there, which takes two to four times as long on a CPU for any but the tiniest network.
+        """
         ground, parameters = self.ground, [p for p in network.parameters() if p.requires_grad]
-        gradient, total = torch.zeros_like(self.images), 0.0
+        self._settle(network, draws)
+        gradient, total = torch.zeros_like(self.images), self.images.new_zeros(())
         for label, rows in enumerate(ground.rows):
             real = ground.real.batch(label, self.batch_real, generator=draws)
             pixels = self.images[rows].detach().requires_grad_(True)
@@ -88,11 +95,23 @@ class GradientMatching:
             found = _gradient(network, parameters, siamese.apply(mine, drawn), label, keep=True)
             loss = self.distance(wanted, found)
             (gradient[rows],) = torch.autograd.grad(loss, pixels)
-            total += loss.item()
+            total += loss.detach()
         self._sgd.step({"images": gradient})
-        return total
+        return float(total)
+
+    @torch.no_grad()
+    def _settle(self, network: nn.Module, draws: torch.Generator) -> None:
+        """Show batch norms some of all classes, then freeze them: a batch of one class has other statistics."""
+        norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        if not norms:
+            return
+        real = self.ground.real
+        network(torch.cat([real.batch(label, SETTLE, generator=draws) for label in range(real.classes)]))
+        for norm in norms:
+            norm.eval()
 
     def _train(self, network: nn.Module, draws: torch.Generator) -> None:
+        network.train()
         optimizer = torch.optim.SGD(network.parameters(), lr=self.lr_network)
         images, labels = self.images.detach(), self.ground.labels
         if self.ground.frozen is not None:

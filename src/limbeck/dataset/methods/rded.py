@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limbeck.bounds import Positive, PositiveInt
+from limbeck.bounds import Fraction, Positive, PositiveInt
+from limbeck.dataset.formation import tiled
 from limbeck.dataset.methods._base import Ground, Learned
 from limbeck.errors import ConfigError, ModelError
 from limbeck.seeding import generator
@@ -30,26 +31,6 @@ def best_crops(logits: Tensor, label: int) -> tuple[Tensor, Tensor]:
     return score, score.argmin(0)
 
 
-def tiled(patches: Tensor, ipc: int, factor: int, size: int) -> Tensor:
-    """Patches joined to images; tile k takes patches from k ipc on.
-
-    Args:
-        patches: (ipc factor^2, c, h, h), the best first.
-        ipc: images to make.
-        factor: tiles along each side.
-        size: of the images.
-
-    Returns:
-        (ipc, c, size, size).
-    """
-    side = size // factor
-    shrunk: Tensor = F.interpolate(patches, size=(side, side))
-    cells = shrunk.unflatten(0, (factor, factor, ipc))
-    # (rows, columns, ipc, c, h, w) -> (ipc, c, rows h, columns w)
-    joined: Tensor = cells.permute(2, 3, 0, 4, 1, 5).reshape(ipc, patches.shape[1], factor * side, factor * side)
-    return joined
-
-
 def zero_padded(patches: Tensor, size: int) -> Tensor:
     """Patches in the middle of an image of zeros, which is how a teacher judges them."""
     rest = size - patches.shape[-1]
@@ -66,17 +47,21 @@ class RDED:
         factor: tiles along each side of an image.
         candidates: real images of a class to look at.
         crops: of each candidate.
+        crop: smallest share of an image's area that a crop keeps.
         temperature: of the teacher's soft labels.
     """
 
-    def __init__(self, ground: Ground, *, factor: int, candidates: int, crops: int, temperature: float) -> None:
+    def __init__(
+        self, ground: Ground, *, factor: int, candidates: int, crops: int, crop: float, temperature: float
+    ) -> None:
         if ground.teacher is None:
             raise ModelError("rded asks a trained classifier: teacher: <a stage of classify.train, or a file>.")
         size = ground.real.image_shape[-1]
-        if size % factor:
-            raise ConfigError(f"factor: {factor} tiles do not divide {size} pixels.")
+        if factor > size:
+            raise ConfigError(f"factor: {factor} tiles a side do not fit into {size} pixels.")
         self.ground, self.teacher = ground, ground.teacher
-        self.factor, self.candidates, self.crops, self.temperature = factor, candidates, crops, temperature
+        self.factor, self.candidates, self.crops = factor, candidates, crops
+        self.crop, self.temperature = crop, temperature
         self.images = ground.start.detach().clone()
 
     @torch.no_grad()
@@ -91,7 +76,7 @@ class RDED:
             raise ConfigError(f"class '{name}' has {len(pool)} real images; {needed} tiles are asked for.")
         size = pool.shape[-1]
         side = size // self.factor
-        patches = torch.stack([_crop(pool, side, draws) for _ in range(self.crops)])
+        patches = torch.stack([random_crop(pool, side, self.crop, draws) for _ in range(self.crops)])
         logits = torch.stack([self.teacher(zero_padded(p, size)) for p in patches])
         score, best = best_crops(logits, label)
         images = torch.arange(len(pool), device=pool.device)
@@ -114,15 +99,30 @@ class RDED:
         return Learned(self.images.clone(), self.ground.labels, (logits / self.temperature).softmax(1))
 
 
-def _crop(pool: Tensor, side: int, draws: torch.Generator) -> Tensor:
-    """A random square of half to all of the area of each image, shrunk to the side of a tile."""
-    share = 0.5 + 0.5 * torch.rand(len(pool), generator=draws).to(pool)
+def random_crop(images: Tensor, side: int, smallest: float, draws: torch.Generator) -> Tensor:
+    """A random square of each image, resized.
+
+    Sampled at no less than the images' own resolution and averaged down, so that shrinking does not alias.
+
+    Args:
+        images: (n, c, h, h).
+        side: of the crops.
+        smallest: share of the area that a crop keeps; the shares are uniform from there to 1.
+        draws: on the CPU.
+
+    Returns:
+        (n, c, side, side).
+    """
+    fine = -(-images.shape[-1] // side)
+    share = smallest + (1 - smallest) * torch.rand(len(images), generator=draws).to(images)
     half = share.sqrt()
-    at = (1 - half)[:, None] * (2 * torch.rand(len(pool), 2, generator=draws).to(pool) - 1)
+    at = (1 - half)[:, None] * (2 * torch.rand(len(images), 2, generator=draws).to(images) - 1)
     zero = torch.zeros_like(half)
     matrix = torch.stack([torch.stack([half, zero, at[:, 0]], 1), torch.stack([zero, half, at[:, 1]], 1)], 1)
-    grid = F.affine_grid(matrix, [len(pool), pool.shape[1], side, side], align_corners=False)
-    return F.grid_sample(pool, grid, align_corners=False, padding_mode="border")
+    shape = [len(images), images.shape[1], fine * side, fine * side]
+    grid = F.affine_grid(matrix, shape, align_corners=False)
+    found = F.grid_sample(images, grid, align_corners=False, padding_mode="border")
+    return F.avg_pool2d(found, fine)
 
 
 def rded(
@@ -131,6 +131,7 @@ def rded(
     factor: PositiveInt = 1,
     candidates: PositiveInt = 300,
     crops: PositiveInt = 5,
+    crop: Fraction = 0.08,
     temperature: Positive = 1.0,
 ) -> RDED:
     """The crops of real images that a trained classifier recognises best; as many iterations as classes.
@@ -140,9 +141,10 @@ def rded(
         factor: tiles along each side of an image; 2 at 224 pixels, 1 for small images.
         candidates: real images of a class to look at.
         crops: of each candidate.
+        crop: smallest share of an image's area that a crop keeps.
         temperature: of the teacher's one soft label for each image.
 
     References:
         On the Diversity and Realism of Distilled Dataset, CVPR 2024 [sun2024rded].
     """
-    return RDED(ground, factor=factor, candidates=candidates, crops=crops, temperature=temperature)
+    return RDED(ground, factor=factor, candidates=candidates, crops=crops, crop=crop, temperature=temperature)

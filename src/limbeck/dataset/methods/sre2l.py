@@ -1,4 +1,7 @@
-"""SRe2L: images that a trained classifier recognises and that look, layer by layer, like its training data."""
+"""SRe2L: images that a trained classifier recognises and that look, layer by layer, like its training data.
+
+Described in [yin2023sre2l].
+"""
 
 from __future__ import annotations
 
@@ -7,55 +10,13 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from limbeck.bounds import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt
 from limbeck.dataset.methods._base import Ground, Learned
-from limbeck.errors import ModelError
+from limbeck.dataset.recover import Statistics, random_view
+from limbeck.errors import ConfigError, ModelError
 from limbeck.seeding import generator
-
-
-class Statistics:
-    """Distance of each batch norm's input from what the norm has seen in training.
-
-    Args:
-        model: with batch norms that keep running statistics.
-        first_weight: weight of the first norm; the others count once.
-
-    Raises:
-        ModelError: it has none.
-    """
-
-    def __init__(self, model: nn.Module, *, first_weight: float) -> None:
-        self.norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.running_mean is not None]
-        if not self.norms:
-            raise ModelError(
-                f"the teacher {type(model).__name__} has no batch norm with running statistics, which the "
-                f"images are "
-                "matched on. Take one that has, e.g. a ResNet."
-            )
-        self.weights = [first_weight, *[1.0] * (len(self.norms) - 1)]
-
-    def distance(self, model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (n, classes) and the weighted distance of means and variances, a scalar."""
-        found: list[Tensor] = []
-
-        def look(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            assert isinstance(norm, nn.BatchNorm2d)
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            x = inputs[0]
-            mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)
-            found.append((variance - norm.running_var).norm() + (mean - norm.running_mean).norm())
-
-        handles = [norm.register_forward_pre_hook(look) for norm in self.norms]
-        try:
-            logits = model(images)
-        finally:
-            for handle in handles:
-                handle.remove()
-        total = torch.stack([w * f for w, f in zip(self.weights, found, strict=True)]).sum()
-        return logits, total
 
 
 class SRe2L:
@@ -94,43 +55,35 @@ class SRe2L:
         self.statistics = Statistics(ground.teacher, first_weight=first_weight)
         self.images = ground.start.detach().clone()
         self._first, self._second = torch.zeros_like(self.images), torch.zeros_like(self.images)
-        low, high = (ground.real.preprocess.apply(torch.full_like(self.images[:1], v)) for v in (0.0, 1.0))
-        self._low, self._high = low, high
 
     def iteration(self, number: int) -> dict[str, float]:
-        """One step of every image, in batches that hold as many classes as they can."""
+        """One step of every image, in batches that hold as many classes as they can.
+
+        Raises:
+            ConfigError: the schedule is over.
+        """
+        if number >= self.iterations:
+            raise ConfigError(
+                f"iterations: the schedule of sre2l ends after {self.iterations}; set the method's "
+                f"`iterations` to "
+                "the stage's."
+            )
         draws = generator(self.ground.seed, "sre2l", number)
-        gradient, total = torch.zeros_like(self.images), 0.0
+        gradient, total = torch.zeros_like(self.images), self.images.new_zeros(())
         order = torch.argsort(torch.arange(len(self.images)) % self._ipc, stable=True).to(self.images.device)
         for rows in order.split(self.batch_size):
             pixels = self.images[rows].detach().requires_grad_(True)
-            logits, distance = self.statistics.distance(self.teacher, self._view(pixels, draws))
+            view = random_view(pixels, crop=self.crop, jitter=self.jitter, draws=draws)
+            logits, distance = self.statistics(view)
             loss = F.cross_entropy(logits, self.ground.labels[rows]) + self.weight * distance
             (gradient[rows],) = torch.autograd.grad(loss, pixels)
-            total += loss.item() * len(rows)
+            total += loss.detach() * len(rows)
         self._adam(gradient, number)
-        return {"loss": total / len(self.images)}
+        return {"loss": float(total) / len(self.images)}
 
     @property
     def _ipc(self) -> int:
         return max(len(self.images) // self.ground.real.classes, 1)
-
-    def _view(self, images: Tensor, draws: torch.Generator) -> Tensor:
-        """A random crop, enlarged, mirrored for half of the images, and rolled."""
-        size = images.shape[-1]
-        if self.crop < 1:
-            share = math.sqrt(self.crop + (1 - self.crop) * float(torch.rand(1, generator=draws)))
-            side = max(1, round(size * share))
-            top, left = (int(torch.randint(size - side + 1, (1,), generator=draws)) for _ in range(2))
-            images = F.interpolate(
-                images[:, :, top : top + side, left : left + side], size=(size, size), mode="bilinear"
-            )
-        mirrored = (torch.rand(len(images), generator=draws) < 0.5).to(images.device)
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-        if not self.jitter:
-            return images
-        by = torch.randint(-self.jitter, self.jitter + 1, (2,), generator=draws).tolist()
-        return images.roll(by, dims=(2, 3))
 
     @torch.no_grad()
     def _adam(self, gradient: Tensor, number: int) -> None:
@@ -141,7 +94,8 @@ class SRe2L:
         first = self._first / (1 - 0.5 ** (number + 1))
         second = (self._second / (1 - 0.9 ** (number + 1))).sqrt() + 1e-8
         self.images.sub_(rate * first / second)
-        self.images.copy_(torch.minimum(torch.maximum(self.images, self._low), self._high))
+        preprocess = self.ground.real.preprocess
+        self.images.copy_(preprocess.apply(preprocess.invert(self.images).clamp(0, 1)))
 
     def state(self) -> dict[str, Tensor]:
         """Images and Adam's moments."""
