@@ -1,4 +1,4 @@
-"""One outer iteration of trajectory matching: the exact gradient in constant memory against the plain unrolled form.
+"""One outer iteration of trajectory matching: the exact gradient in constant memory against the unrolled form.
 
 ConvNet-3 of width 128 at 32 pixels, 10 classes, 10 images per class, all of them in every inner step,
 augmentation on. Time is taken in turns in one process, memory in a fresh process for each case.

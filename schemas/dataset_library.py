@@ -299,10 +299,10 @@ def soft(data: str, ipc: int) -> str:
     if data == "cifar100":
         prepared = [f"    mean: {CIFAR10_MEAN}", f"    std: {CIFAR10_STD}"]
     lines = [
-        f"# What it does: {ipc} random image{'s' if ipc > 1 else ''} per class of {about['title']} with the labels of an"
-        " early-stopped expert.",
+        f"# What it does: {ipc} random image{'s' if ipc > 1 else ''} per class of {about['title']} with the labels"
+        " of an early-stopped expert.",
         f"# Run:    limbeck run soft_labels/{data}-{ipc}",
-        f"# Cost:   {epoch} epochs for the expert, 3000 for each of five students; what that means here is said by",
+        f"# Cost:   {epoch} epochs for the expert, 3000 for each of five students; that is, here:",
         f"#         limbeck plan soft_labels/{data}-{ipc}",
         "# Expect: limbeck table soft_labels/convnet",
         "# Written by schemas/dataset_library.py.",
@@ -364,8 +364,8 @@ def small_tables() -> str:
         "tables:",
         "  convnet:",
         '    title: "Small sets, ConvNet students trained from scratch"',
-        '    note: "Published numbers are of the iteration that was best on test images; ours are of the one that was best '
-        'on validation images."',
+        '    note: "Published numbers are of the iteration that was best on test images; ours are of the one that was '
+        'best on validation images."',
         "    cells:",
     ]
     for row, cells in REPORTED.items():
@@ -397,7 +397,7 @@ def soft_tables() -> str:
         "tables:",
         "  convnet:",
         '    title: "Random real images with labels of an early-stopped expert, ConvNet"',
-        '    note: "Published numbers are the best evaluation of each run on test images; ours are of the last epoch."',
+        '    note: "Published numbers are the best evaluation of a run on test images; ours are of the last epoch."',
         "    cells:",
     ]
     for (data, ipc), (value, spread) in SOFT_REPORTED.items():
@@ -433,7 +433,7 @@ def soft_tables() -> str:
                         "reported": value,
                         "spread": spread,
                         "source": "paper, table 1",
-                        "reason": "the stages keep all real images in memory, which ImageNet-1K at 224 pixels does not fit",
+                        "reason": "the stages keep all real images in memory, which ImageNet-1K does not fit",
                     }
                 )
             )

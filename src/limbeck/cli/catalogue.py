@@ -10,6 +10,7 @@ from limbeck.registry import Registry
 def registries() -> Mapping[str, Registry]:
     """The registries, in the order in which they are listed; none of their components is imported."""
     from limbeck.classify._registry import COSTS, PROJECTORS
+    from limbeck.dataset._registry import SYNTHESES
     from limbeck.engine._registry import OPTIMIZERS, SCHEDULES
     from limbeck.losses._registry import LOSSES
     from limbeck.measures._registry import MEASURES
@@ -23,6 +24,7 @@ def registries() -> Mapping[str, Registry]:
         "augmentations": AUGMENTS,
         "projectors": PROJECTORS,
         "costs": COSTS,
+        "syntheses": SYNTHESES,
         "measures": MEASURES,
         "optimizers": OPTIMIZERS,
         "schedules": SCHEDULES,
@@ -74,6 +76,7 @@ WORDS = (
     "augmentations",
     "projectors",
     "costs",
+    "syntheses",
     "measures",
     "optimizers",
     "schedules",
