@@ -49,7 +49,10 @@ def main() -> None:
 
         batched = vmap(grad(loss))
         found = harness.interleaved(
-            {f"{kind}, one by one": one_by_one, f"{kind}, at once": lambda b=batched, p=parameters: b(p, buffers)},
+            {
+                f"{kind}, one by one": one_by_one,
+                f"{kind}, at once": lambda b=batched, p=parameters, s=buffers: b(p, s),
+            },
             7,
         )
         seconds |= {name: harness.summary(value) for name, value in found.items()}

@@ -364,8 +364,8 @@ def small_tables() -> str:
         "tables:",
         "  convnet:",
         '    title: "Small sets, ConvNet students trained from scratch"',
-        '    note: "Published numbers are of the iteration that was best on test images; ours are of the one that was '
-        'best on validation images."',
+        '    note: "Published numbers are of the iteration that was best on test images; ours are of the one that '
+        'was best on validation images."',
         "    cells:",
     ]
     for row, cells in REPORTED.items():
@@ -397,7 +397,7 @@ def soft_tables() -> str:
         "tables:",
         "  convnet:",
         '    title: "Random real images with labels of an early-stopped expert, ConvNet"',
-        '    note: "Published numbers are the best evaluation of a run on test images; ours are of the last epoch."',
+        '    note: "Published numbers are the best evaluation on test images; ours are of the last epoch."',
         "    cells:",
     ]
     for (data, ipc), (value, spread) in SOFT_REPORTED.items():

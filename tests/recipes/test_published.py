@@ -77,7 +77,7 @@ def test_every_recipe_and_variant_that_a_shipped_table_names_exists(name):
         if cell.recipe is not None:
             assert cell.recipe in catalogue.names(), cell
             assert cell.variant is None or cell.variant in catalogue.variants(cell.recipe), cell
-            assert cell.variant is not None or cell.stage == "teacher", cell
+            assert cell.variant is not None or cell.stage == "teacher" or not catalogue.variants(cell.recipe), cell
 
 
 def test_the_shipped_tables_hold_what_was_published():
