@@ -38,6 +38,12 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(VENV)/bin/python -m bench.wkd_logit --out results/bench-wkd-logit.json
 	$(VENV)/bin/python -m bench.kd_step --out results/bench-kd-step.json
+	$(VENV)/bin/python -m bench.stored_logits --out results/bench-stored-logits.json
+	$(VENV)/bin/python -m bench.relation_losses --out results/bench-relation-losses.json
+	$(VENV)/bin/python -m bench.input_pipeline --out results/bench-input-pipeline.json
+	$(VENV)/bin/python -m bench.trajectory_matching --out results/bench-trajectory-matching.json
+	$(VENV)/bin/python -m bench.small_set_steps --out results/bench-small-set-steps.json
+	$(VENV)/bin/python -m bench.experts_at_once --out results/bench-experts-at-once.json
 
 docs: $(STAMP)
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet

@@ -64,9 +64,8 @@ class SRe2L:
         """
         if number >= self.iterations:
             raise ConfigError(
-                f"iterations: the schedule of sre2l ends after {self.iterations}; set the method's "
-                f"`iterations` to "
-                "the stage's."
+                f"iterations: the schedule of sre2l ends after {self.iterations}, where its rate is 0, and the "
+                "stage goes on. Give both the same number."
             )
         draws = generator(self.ground.seed, "sre2l", number)
         gradient, total = torch.zeros_like(self.images), self.images.new_zeros(())
