@@ -162,6 +162,17 @@ def test_the_best_iteration_is_chosen_by_validation(experts, tmp_path):
     assert row["validation_accuracy"] == max(line["validation/accuracy"] for line in judged)
 
 
+def test_a_budget_in_megabytes_is_kept_labels_counted(experts, tmp_path):
+    config = synthesize(ipc=None, megabytes=0.0014)
+    found = load(run(tmp_path / "set", run_synthesize, config, e=experts.path).path / "set.safetensors")
+    assert (found.ipc, found.bytes) == (2, 20 * 65)
+    values = {**DIGITS, "experts": "e", "megabytes": 0.0014, "labels": {"epoch": 1}}
+    picked = run(tmp_path / "picked", run_label, LabelStage.model_validate(values), e=experts.path)
+    assert load(picked.path / "set.safetensors").ipc == 1
+    with pytest.raises(ConfigError, match=r"hold no image of every class; one of each takes 0.00065"):
+        run(tmp_path / "x", run_synthesize, synthesize(ipc=None, megabytes=0.0001), e=experts.path)
+
+
 @pytest.fixture(scope="module")
 def labelled(experts, tmp_path_factory):
     config = LabelStage.model_validate(

@@ -160,6 +160,8 @@ class LabelStage(DatasetStage):
     """Label this set anew instead of picking real images."""
     ipc: PositiveInt | None = None
     """Images per class to pick."""
+    megabytes: Positive | None = None
+    """Pick as many images per class as fit into so many megabytes (10^6 bytes), labels counted."""
     select: Selection = "random"
     """How they are picked: random, by decile of difficulty (0 is easiest), stratified over the deciles,
     herding, or nearest to the centres of k-means on an expert's features."""
@@ -170,8 +172,10 @@ class LabelStage(DatasetStage):
 
     @model_validator(mode="after")
     def _what(self) -> Self:
-        if (self.set is None) == (self.ipc is None):
-            raise ValueError("give either ipc, to pick real images, or set, to label one that exists")
+        if sum(value is not None for value in (self.set, self.ipc, self.megabytes)) != 1:
+            raise ValueError(
+                "give one of ipc and megabytes, to pick real images, or set, to label one that exists"
+            )
         if self.experts is None and (self.labels is not None or self.select != "random"):
             raise ValueError("soft labels and selection by an expert need experts: <a stage of dataset.experts>")
         return self
@@ -196,8 +200,10 @@ class SynthesizeStage(DatasetStage):
     """A trained classifier, as stage, folder or file, for methods that ask one (sre2l, rded)."""
     model: ModelSpec | None = None
     """The network to learn with; the experts' unless given."""
-    ipc: PositiveInt
+    ipc: PositiveInt | None = None
     """Images per class in all."""
+    megabytes: Positive | None = None
+    """As many images per class as fit into so many megabytes (10^6 bytes), labels counted, instead of `ipc`."""
     subsets: PositiveInt | tuple[PositiveInt, ...] = 1
     """SeqMatch: learn the set in so many parts one after another, or in parts of these images per class."""
     later: tuple[Mapping[str, float | int | tuple[int, int]], ...] = ()
@@ -222,9 +228,11 @@ class SynthesizeStage(DatasetStage):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        if isinstance(self.subsets, int) and self.subsets > self.ipc:
+        if (self.ipc is None) == (self.megabytes is None):
+            raise ValueError("give either ipc or megabytes: how large is the set to be?")
+        if self.ipc is not None and isinstance(self.subsets, int) and self.subsets > self.ipc:
             raise ValueError(f"{self.ipc} images per class cannot be cut into {self.subsets} subsets")
-        if not isinstance(self.subsets, int) and sum(self.subsets) != self.ipc:
+        if self.ipc is not None and not isinstance(self.subsets, int) and sum(self.subsets) != self.ipc:
             raise ValueError(
                 f"subsets {list(self.subsets)} have {sum(self.subsets)} images per class, ipc says {self.ipc}"
             )
@@ -237,6 +245,7 @@ class SynthesizeStage(DatasetStage):
         """Images per class of each subset, larger ones first."""
         if not isinstance(self.subsets, int):
             return tuple(self.subsets)
+        assert self.ipc is not None
         base, more = divmod(self.ipc, self.subsets)
         return tuple(base + (i < more) for i in range(self.subsets))
 

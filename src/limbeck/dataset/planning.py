@@ -24,6 +24,7 @@ from limbeck.dataset.config import (
     SynthesizeStage,
 )
 from limbeck.dataset.stages._shared import Setting, expert_model, open_setting, recipe_of
+from limbeck.dataset.stages.synthesize import sized
 from limbeck.errors import ConfigError
 from limbeck.measures import flops, parameters
 from limbeck.protocols import StageContext
@@ -57,6 +58,8 @@ def plan_label(config: LabelStage, context: StageContext, stages: Stages) -> dic
 def plan_synthesize(config: SynthesizeStage, context: StageContext, stages: Stages) -> dict[str, Any]:
     """Cost of `dataset.synthesize`, from a step of its network and the method's inner steps."""
     setting = open_setting(config, context)
+    config = sized(config, setting)
+    assert config.ipc is not None
     model = _network(setting, config, config.model, config.experts, stages)
     settings = config.method.settings
     batch = settings.get("batch_size") or settings.get("batch_real") or config.ipc * setting.real.classes

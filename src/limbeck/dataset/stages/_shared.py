@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -146,6 +147,23 @@ def _alike(facts: DataConfig, real: Real) -> bool:
     own = torch.cat([t.double().cpu() for t in real.preprocess.tensors().values()])
     theirs = torch.tensor([*facts.mean, *facts.std], dtype=torch.float64)
     return own.shape == theirs.shape and torch.allclose(own, theirs, atol=1e-3)
+
+
+def ipc_within(megabytes: float, real: Real, *, soft: bool) -> int:
+    """Images per class that fit into a budget, labels counted.
+
+    Raises:
+        ConfigError: not even one does.
+    """
+    label = 2 * real.classes if soft else (1 if real.classes <= 256 else 2)
+    each = (math.prod(real.image_shape) + label) * real.classes
+    found = int(megabytes * 1e6 // each)
+    if found < 1:
+        raise ConfigError(
+            f"megabytes: {megabytes:g} hold no image of every class; one of each takes {each / 1e6:.3g} "
+            f"({real.classes} classes, {tuple(real.image_shape)}, {'soft' if soft else 'hard'} labels)."
+        )
+    return found
 
 
 def open_setting(config: DatasetStage, context: StageContext) -> Setting:

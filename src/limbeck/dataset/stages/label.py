@@ -15,7 +15,15 @@ from limbeck.dataset.labelling import expert_logits
 from limbeck.dataset.labels import entropy, second_guess
 from limbeck.dataset.picture import grid_png
 from limbeck.dataset.selection import difficulty, pick
-from limbeck.dataset.stages._shared import SET_FILE, Setting, expert_model, labels_by, number, open_setting
+from limbeck.dataset.stages._shared import (
+    SET_FILE,
+    Setting,
+    expert_model,
+    ipc_within,
+    labels_by,
+    number,
+    open_setting,
+)
 from limbeck.dataset.trajectories import Trajectories
 from limbeck.protocols import StageContext
 from limbeck.runs.folder import StageFolder
@@ -28,6 +36,9 @@ def run_label(config: LabelStage, folder: StageFolder, context: StageContext) ->
     """Pick or take images, label them, and say what the labels know."""
     setting = open_setting(config, context)
     experts = setting.trajectories(config.experts) if config.experts is not None else None
+    if config.megabytes is not None:
+        ipc = ipc_within(config.megabytes, setting.real, soft=config.labels is not None)
+        config = config.model_copy(update={"ipc": ipc})
     found = setting.image_set(config.set) if config.set is not None else picked(setting, config, experts)
     if config.labels is not None:
         assert experts is not None

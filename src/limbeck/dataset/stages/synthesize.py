@@ -24,6 +24,7 @@ from limbeck.dataset.stages._shared import (
     TRAJECTORIES,
     Setting,
     expert_model,
+    ipc_within,
     lessons_of,
     number,
     on_device,
@@ -83,6 +84,7 @@ def _no_network(method: str, seed: int) -> nn.Module:
 def run_synthesize(config: SynthesizeStage, folder: StageFolder, context: StageContext) -> None:
     """Learn the subsets in order; finished ones are read back, an unfinished one resumes."""
     setting = open_setting(config, context)
+    config = sized(config, setting)
     experts = setting.trajectories(config.experts) if config.experts is not None else None
     model = config.model or (expert_model(experts) if experts is not None else None)
     teacher = setting.teacher(config.teacher) if config.teacher is not None else None
@@ -108,6 +110,23 @@ def run_synthesize(config: SynthesizeStage, folder: StageFolder, context: StageC
         if trial is not folder:
             trial.write_result({"kind": "image set", "numbers": {}, "summary": f"{ipc} images per class."})
     _write(setting, config, folder, subsets, rows, factor)
+
+
+def sized(config: SynthesizeStage, setting: Setting) -> SynthesizeStage:
+    """The configuration with images per class, where it gives a budget in megabytes.
+
+    Raises:
+        ConfigError: no set of every class fits, or fewer images than subsets.
+    """
+    if config.megabytes is None:
+        return config
+    settings = config.method.settings
+    soft = config.teacher is not None or settings.get("lr_labels") is not None
+    ipc = ipc_within(config.megabytes, setting.real, soft=soft)
+    wanted = config.subsets if isinstance(config.subsets, int) else sum(config.subsets)
+    if ipc < wanted or (not isinstance(config.subsets, int) and ipc != wanted):
+        raise ConfigError(f"subsets: {config.subsets} do not fit {ipc} images per class, which the budget holds.")
+    return config.model_copy(update={"ipc": ipc})
 
 
 def _learn(
@@ -205,6 +224,7 @@ def _first_images(setting: Setting, config: SynthesizeStage, part: _Part) -> tup
     chosen = []
     before = sum(config.parts[: part.index])
     for label, rows in enumerate(real.rows):
+        assert config.ipc is not None
         if len(rows) < config.ipc:
             raise ConfigError(
                 f"ipc: {config.ipc} images per class are asked for, class '{real.class_names[label]}' has "
