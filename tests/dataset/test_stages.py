@@ -216,6 +216,32 @@ def test_a_set_can_be_labelled_anew(experts, small, tmp_path):
     assert found.soft is not None
 
 
+def test_stored_images_of_several_tiles_have_no_soft_label(experts, tmp_path):
+    method = {
+        "name": "idc",
+        "inner": 1,
+        "real_images": 8,
+        "batch_real": 4,
+        "base_size": 8,
+        "augment": "color_crop",
+    }
+    made = run(tmp_path / "set", run_synthesize, synthesize(method=method, ipc=1, iterations=1), e=experts.path)
+    assert load(made.path / "set.safetensors").factor == 2
+    config = LabelStage.model_validate({**DIGITS, "experts": "e", "set": "s", "labels": {"epoch": 1}})
+    with pytest.raises(ConfigError, match="holds 2 x 2 training images"):
+        run(tmp_path / "x", run_label, config, e=experts.path, s=made.path)
+    look = {"sets": {"idc": "s"}, "models": {"a": NET}, "experts": "e", "soft": {"epoch": 1}, "students": STUDENTS}
+    folder = run(
+        tmp_path / "look",
+        run_evaluate,
+        EvaluateStage.model_validate({**DIGITS, **look}),
+        e=experts.path,
+        s=made.path,
+    )
+    rows = folder.tables()["students"]["rows"]
+    assert [row["labels"] for row in rows if row["set"] == "idc"] == ["hard"]
+
+
 def test_sets_are_held_against_random_images_with_the_same_labels(experts, small, tmp_path):
     config = EvaluateStage.model_validate(
         {

@@ -180,8 +180,10 @@ def _lines(judge: _Judge, name: str, found: ImageSet) -> list[dict[str, Any]]:
 
 
 def _softened(setting: Setting, config: EvaluateStage, experts: Trajectories | None, found: ImageSet) -> ImageSet:
-    """A set with soft labels: its own, or the experts'."""
-    if found.soft is not None or config.soft is None or experts is None or "soft" not in config.labels:
+    """A set with soft labels: its own, or the experts'; stored images of several tiles have one for none of
+    them.""" if found.soft is not None or config.soft is None or experts is None or "soft" not in config.labels:
+        return found
+    if found.factor > 1:
         return found
     wanted = config.soft
     return replace(
@@ -358,8 +360,11 @@ def _write(
     folder.write_result(
         {
             "kind": "evaluation",
-            # Of the first set, as its protocol has it: what a published table reports.
-            "numbers": {"accuracy": number(rows[0]["accuracy"], "fraction", "higher")},
+            "numbers": {
+                # Of the first set, as its protocol has it: what a published table reports.
+                "accuracy": number(rows[0]["accuracy"], "fraction", "higher"),
+                "best_accuracy": number(best["accuracy"], "fraction", "higher"),
+            },
             "summary": f"{best['set']} with {best['labels']} labels comes first: {best['accuracy']:.1%} of "
             f"the test "
             f"images ({best['model']}, {count} seeds).",

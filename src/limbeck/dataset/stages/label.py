@@ -25,6 +25,7 @@ from limbeck.dataset.stages._shared import (
     open_setting,
 )
 from limbeck.dataset.trajectories import Trajectories
+from limbeck.errors import ConfigError
 from limbeck.protocols import StageContext
 from limbeck.runs.folder import StageFolder
 
@@ -43,6 +44,12 @@ def run_label(config: LabelStage, folder: StageFolder, context: StageContext) ->
     if config.labels is not None:
         assert experts is not None
         wanted = config.labels
+        if found.factor > 1:
+            raise ConfigError(
+                f"set: each of its images holds {found.factor} x {found.factor} training images, and a soft "
+                f"label is "
+                "of one image. Label sets whose factor is 1."
+            )
         subsets = tuple(replace(s, soft=labels_by(setting, experts, wanted, s.images)) for s in found.subsets)
         about = {**found.provenance, "labels": wanted.model_dump(mode="json"), "experts": experts.card.digest}
         if wanted.top_k is not None and not wanted.renormalise:
