@@ -180,8 +180,8 @@ def _lines(judge: _Judge, name: str, found: ImageSet) -> list[dict[str, Any]]:
 
 
 def _softened(setting: Setting, config: EvaluateStage, experts: Trajectories | None, found: ImageSet) -> ImageSet:
-    """A set with soft labels: its own, or the experts'; stored images of several tiles have one for none of
-    them.""" if found.soft is not None or config.soft is None or experts is None or "soft" not in config.labels:
+    """A set with soft labels: its own, or the experts'; none where a stored image holds several."""
+    if found.soft is not None or config.soft is None or experts is None or "soft" not in config.labels:
         return found
     if found.factor > 1:
         return found
