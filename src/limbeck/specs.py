@@ -66,6 +66,10 @@ class StageConfig(Config):
     INPUTS: ClassVar[Mapping[str, str]] = {}
     """Field -> kind of artefact that it refers to."""
 
+    def cites(self) -> tuple[str, ...]:
+        """Keys of the papers that the stage itself stands on, beside those of its components."""
+        return ()
+
 
 class Spec(Config):
     """A component by name with its settings, written `{name: kd, temperature: 4}` or just `kd`."""

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from limbeck.dataset import idc_augment
 from limbeck.dataset.flat import Flat
-from limbeck.dataset.formation import decode, decode_bounded, decode_multi, mixed_start, pixel_rate
+from limbeck.dataset.formation import decode, decode_bounded, decode_multi, decode_seen, mixed_start, pixel_rate
 from limbeck.dataset.matching.gradients import convolution_squared
+from limbeck.dataset.preprocess import Normalisation, fit_whitening
 from limbeck.errors import ConfigError
 
 
@@ -80,3 +81,14 @@ def test_colour_cutout_and_flip_are_always_there_with_one_of_the_others():
 def test_too_few_real_images_for_the_tiles_are_said_so():
     with pytest.raises(ConfigError, match="take 8 real images of a class; there are 7"):
         mixed_start(torch.zeros(7, 3, 8, 8), 2, 2)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+@pytest.mark.parametrize("whiten", [False, True])
+def test_decoding_what_networks_see_is_seeing_what_is_decoded(factor, whiten):
+    pixels = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    preprocess = fit_whitening(pixels) if whiten else Normalisation((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    found, labels = decode_seen(preprocess.apply(pixels[:4]), torch.arange(4), factor, preprocess)
+    wanted, repeated = decode(pixels[:4], torch.arange(4), factor)
+    torch.testing.assert_close(found, preprocess.apply(wanted), rtol=1e-4, atol=1e-4)
+    assert torch.equal(labels, repeated)

@@ -16,6 +16,8 @@ RECORDED = {
     "dc_cos": "cosine",
     "idc_mse": "convolution_squared",
     "idc_l1": "convolution_absolute",
+    "idc_l1_mean": "convolution_mean_absolute",
+    "idc_cos": "convolution_cosine",
 }
 
 

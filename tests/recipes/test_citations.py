@@ -7,7 +7,7 @@ import re
 import pytest
 
 from limbeck.cli.catalogue import registries
-from limbeck.recipes.citations import bibliography, keys_of, names_in
+from limbeck.recipes.citations import bibliography, keys_of, names_in, stage_keys
 
 
 def test_names_are_found_at_any_depth():
@@ -36,3 +36,13 @@ def test_every_key_that_a_docstring_cites_is_in_the_bibliography(word):
     for name in registry:
         doc = registry.describe(name.replace("*", "NAME")).doc
         assert set(re.findall(r"\[([a-z]+\d{4}\w*)\]", doc)) <= known.keys(), name
+
+
+def test_stages_cite_what_they_do():
+    source = {"name": "digits"}
+    synthesize = {"kind": "dataset.synthesize", "source": source, "method": {"name": "dm"}, "ipc": 4}
+    assert stage_keys({"set": synthesize}) == []
+    assert stage_keys({"set": {**synthesize, "subsets": 2}}) == ["du2023seqmatch"]
+    search = {"kind": "dataset.search", "source": source, "experts": "e", "ipcs": [1], "epochs": [1]}
+    label = {"kind": "dataset.label", "source": source, "ipc": 1}
+    assert stage_keys({"a": search, "b": label, "c": {"kind": "of a later release"}}) == ["qin2024label"]

@@ -18,7 +18,7 @@ def cite(
     ],
 ) -> None:
     """Print the BibTeX of what a run or recipe uses."""
-    from limbeck.recipes.citations import bibliography, keys_of, names_in
+    from limbeck.recipes.citations import bibliography, keys_of, names_in, stage_keys
 
     if Path(what).is_dir():
         from limbeck.runs.folder import RunFolder
@@ -27,7 +27,8 @@ def cite(
     else:
         with options.opened(what) as checked:
             resolved = checked.resolved
-    keys = keys_of(names_in(resolved["stages"]), registries().values())
+    stages = resolved["stages"]
+    keys = sorted({*keys_of(names_in(stages), registries().values()), *stage_keys(stages)})
     if not keys:
         note("nothing in it comes from a paper that Limbeck knows.")
     entries = bibliography()

@@ -147,6 +147,9 @@ class Labels(Config):
     """Let the kept probabilities sum to one again; the paper does not."""
 
 
+_SOFT_LABELS = ("qin2024label",)
+
+
 class LabelStage(DatasetStage):
     """A small set of real images, or one made before, with labels of an expert."""
 
@@ -179,6 +182,10 @@ class LabelStage(DatasetStage):
         if self.experts is None and (self.labels is not None or self.select != "random"):
             raise ValueError("soft labels and selection by an expert need experts: <a stage of dataset.experts>")
         return self
+
+    def cites(self) -> tuple[str, ...]:
+        """The soft-label account, where an expert labels."""
+        return _SOFT_LABELS if self.labels is not None else ()
 
 
 class SynthesizeStage(DatasetStage):
@@ -249,6 +256,10 @@ class SynthesizeStage(DatasetStage):
         base, more = divmod(self.ipc, self.subsets)
         return tuple(base + (i < more) for i in range(self.subsets))
 
+    def cites(self) -> tuple[str, ...]:
+        """SeqMatch, where the set is learnt in parts."""
+        return ("du2023seqmatch",) if self.subsets not in (1, (self.ipc,)) else ()
+
 
 class EvaluateStage(DatasetStage):
     """Train students on small sets, beside random real images at the same budget, and say what earned its keep."""
@@ -288,6 +299,10 @@ class EvaluateStage(DatasetStage):
             raise ValueError("experts and soft belong together")
         return self
 
+    def cites(self) -> tuple[str, ...]:
+        """DD-Ranking, whose scores are counted."""
+        return ("li2025ddranking",) if self.full or self.robust else ()
+
 
 class SearchStage(DatasetStage):
     """Real images labelled by experts of every age: best epoch, scaling law, Pareto frontier."""
@@ -315,6 +330,10 @@ class SearchStage(DatasetStage):
     label_bits: PositiveInt = 16
     """Bits of a stored probability, for the storage frontier."""
 
+    def cites(self) -> tuple[str, ...]:
+        """The soft-label account."""
+        return _SOFT_LABELS
+
 
 class AblateStage(DatasetStage):
     """What in a soft label does the work: hard, swapped, cut, smoothed and tempered labels on the same images."""
@@ -341,3 +360,7 @@ class AblateStage(DatasetStage):
     """The student; the experts' network unless given."""
     students: Students = Students(protocol="soft", seeds=(0, 1))
     """How they are trained."""
+
+    def cites(self) -> tuple[str, ...]:
+        """The soft-label account."""
+        return _SOFT_LABELS

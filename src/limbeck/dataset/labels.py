@@ -1,13 +1,32 @@
-"""What is done with labels: experts' probabilities, and what is taken away from them to see what matters."""
+"""What is done with labels: experts' probabilities, and what is taken away from them to see what matters.
+
+The transformations are the probes of [qin2024label]; they change labels alone, never the images.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError, ShapeError
+
+LabelDtype = Literal["float16", "bfloat16", "float32"]
+_BYTES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
+
+
+class Sparse(NamedTuple):
+    """The largest probabilities of each label and their classes.
+
+    Attributes:
+        values: (n, k), falling within a row.
+        places: (n, k), in the narrowest of uint8, int16 and int32 that holds every class.
+    """
+
+    values: Tensor
+    places: Tensor
 
 
 def expert_labels(logits: Tensor, *, beta: float = 1.0) -> Tensor:
@@ -15,10 +34,13 @@ def expert_labels(logits: Tensor, *, beta: float = 1.0) -> Tensor:
 
     Args:
         logits: (n, classes), or (experts, n, classes).
-        beta: multiplies the logits; an inverse temperature.
+        beta: multiplies the logits; an inverse temperature, 1 in [qin2024label].
 
     Returns:
         (n, classes).
+
+    Raises:
+        ShapeError: logits of another shape.
     """
     if logits.ndim not in (2, 3):
         raise ShapeError(f"logits are (n, classes) or (experts, n, classes); got {tuple(logits.shape)}.")
@@ -32,14 +54,98 @@ def top_k(probabilities: Tensor, k: int, *, renormalise: bool = False) -> Tensor
     Args:
         probabilities: (n, classes).
         k: at least 1; more than there are classes changes nothing.
-        renormalise: let what is left sum to one; the paper does not.
+        renormalise: let what is left sum to one. Not done in [qin2024label], so that images whose labels are
+            spread out also weigh less.
+
+    Raises:
+        ConfigError: nothing would be kept.
+    """
+    kept, places = sparse(probabilities, k)
+    if renormalise:
+        kept = kept / kept.sum(1, keepdim=True)
+    return dense(kept, places, probabilities.shape[1])
+
+
+def sparse(probabilities: Tensor, k: int) -> Sparse:
+    """The k largest probabilities of each image and where they are.
+
+    Args:
+        probabilities: (n, classes).
+        k: at least 1; more than there are classes keeps all.
+
+    Raises:
+        ConfigError: nothing would be kept.
     """
     if k < 1:
         raise ConfigError(f"top_k: {k} leaves nothing of a label; it is at least 1.")
-    kept, places = probabilities.topk(min(k, probabilities.shape[1]), dim=1)
-    if renormalise:
-        kept = kept / kept.sum(1, keepdim=True)
-    return torch.zeros_like(probabilities).scatter(1, places, kept)
+    classes = probabilities.shape[1]
+    values, places = probabilities.topk(min(k, classes), dim=1)
+    narrow = torch.uint8 if classes <= 2**8 else torch.int16 if classes <= 2**15 else torch.int32
+    return Sparse(values, places.to(narrow))
+
+
+def dense(values: Tensor, places: Tensor, classes: int) -> Tensor:
+    """Labels of all classes, zero where nothing was kept: what `sparse` took apart.
+
+    Args:
+        values: (n, k).
+        places: (n, k), classes of the values, of any integer type.
+        classes: how many there are.
+
+    Returns:
+        (n, classes), of the values' type.
+
+    Raises:
+        ShapeError: values and places do not belong together, or a place is no class.
+    """
+    if values.ndim != 2 or values.shape != places.shape:
+        raise ShapeError(
+            f"values and places of sparse labels are both (n, k); got {tuple(values.shape)} and "
+            f"{tuple(places.shape)}."
+        )
+    at = places.long()
+    if at.numel() and not 0 <= int(at.min()) <= int(at.max()) < classes:
+        raise ShapeError(
+            f"places of sparse labels are classes 0 to {classes - 1}; got {int(at.min())} to {int(at.max())}."
+        )
+    return values.new_zeros(len(values), classes).scatter(1, at, values)
+
+
+def label_bytes(
+    n: int, classes: int, *, k: int | None = None, dtype: LabelDtype = "float16", views: int = 1
+) -> int:
+    """What it takes to store labels, in bytes.
+
+    Args:
+        n: images.
+        classes: how many there are.
+        k: probabilities kept of each label, with as many whole bytes beside each as a class number needs, or all
+            of them where that takes less; None for all, 0 for hard labels (class numbers alone).
+        dtype: of a probability.
+        views: labels an image has, one for each stored augmentation; hard labels have one.
+
+    Raises:
+        ConfigError: a number below what makes sense, or an unknown type.
+
+    Example:
+        >>> label_bytes(10_000, 1000)
+        20000000
+        >>> label_bytes(10_000, 1000, k=10)
+        400000
+    """
+    if n < 0 or classes < 1 or views < 1 or (k is not None and k < 0):
+        raise ConfigError(
+            "label_bytes: images and kept probabilities are at least 0, classes and views at least 1; got "
+            f"n={n}, classes={classes}, k={k}, views={views}."
+        )
+    if dtype not in _BYTES:
+        raise ConfigError(f"label_bytes: '{dtype}' is not one of {', '.join(_BYTES)}.")
+    place = max(1, ((classes - 1).bit_length() + 7) // 8)
+    if k == 0:
+        return n * place
+    whole = classes * _BYTES[dtype]
+    one = whole if k is None else min(whole, k * (_BYTES[dtype] + place))
+    return n * views * one
 
 
 def swap(probabilities: Tensor, k: int) -> Tensor:
@@ -48,6 +154,9 @@ def swap(probabilities: Tensor, k: int) -> Tensor:
     Args:
         probabilities: (n, classes).
         k: from 1, which destroys the first guess, to classes - 1.
+
+    Raises:
+        ConfigError: a rank that there is not, or the smallest itself.
     """
     classes = probabilities.shape[1]
     if not 1 <= k < classes:

@@ -1,6 +1,6 @@
 """The data-knowledge scaling law: accuracy over images per class, and what a label is worth in images.
 
-The paper's law is a family of curves; its formula is not published. The fits here are ours: a power law, or a
+The law of [qin2024label] is a family of curves; its formula is not published. The fits here are ours: a power law, or a
 logistic in the log of the images where the curve is still convex there.
 """
 
@@ -33,7 +33,8 @@ class Fit:
         form: "power": a - b n^-c; "logistic": a / (1 + (n0 / n)^c).
         parameters: (a, b, c) or (a, n0, c).
         residual: root mean square of the distances to the points, in accuracy.
-        criterion: AICc; smaller is better.
+        criterion: AICc of the weighted distances; smaller is better. With five points or fewer the correction
+            does not exist and is left out, which changes nothing between forms with equally many parameters.
         largest: images per class of the last point.
     """
 
@@ -44,18 +45,19 @@ class Fit:
     largest: float
 
     def __call__(self, images: float) -> float:
-        """Accuracy at so many images per class.
+        """Accuracy at so many images per class, at least 0.
 
         Raises:
-            DataError: far beyond the points.
+            DataError: no images, or more than four times as many as at the last point.
         """
+        if not images > 0:
+            raise DataError(f"images per class are above 0; got {images:g}.")
         if images > REACH * self.largest:
             raise DataError(
                 f"the law was fitted up to {self.largest:g} images per class; {images:g} is more than "
-                f"{REACH:g} times "
-                "that. Train students with more images first."
+                f"{REACH:g} times that. Train students with more images first."
             )
-        return float(_FORMS[self.form](np.asarray(self.parameters), np.asarray(float(images))))
+        return max(0.0, float(_FORMS[self.form](np.asarray(self.parameters), np.asarray(float(images)))))
 
 
 def _power(p: Array, n: Array) -> Array:
@@ -81,24 +83,31 @@ def fit(
     Args:
         images: per class, distinct, at least four.
         accuracy: of students, fractions.
-        errors: standard errors; points with smaller ones count more.
+        errors: standard errors; points weigh by their inverse. None for points that weigh alike; errors below
+            0.001, such as those of a single run, count as 0.001.
         ceiling: accuracy of all real data, which no curve exceeds.
 
     Raises:
-        DataError: too few points, or values that are no fractions.
+        DataError: too few points, lists of different lengths, or values that are no fractions.
     """
     n, y = np.asarray(images, dtype=float), np.asarray(accuracy, dtype=float)
+    if len(n) != len(y) or (errors is not None and len(errors) != len(n)):
+        raise DataError(
+            f"each number of images has one accuracy and one error; got {len(n)}, {len(y)} and "
+            f"{len(n) if errors is None else len(errors)}."
+        )
     if len(n) < LEAST_POINTS or len(set(images)) != len(n):
         raise DataError(
             f"a law with three parameters needs at least {LEAST_POINTS} different numbers of images per "
-            f"class; there are "
-            f"{len(set(images))}."
+            f"class, each once; there are {len(set(images))} among {len(n)} points."
         )
-    if (n <= 0).any() or (y < 0).any() or (y > 1).any():
+    if not ((n > 0) & np.isfinite(n) & (y >= 0) & (y <= 1)).all():
         raise DataError("images per class are above 0, accuracies are fractions between 0 and 1.")
     spread = np.maximum(
         np.asarray(errors if errors is not None else np.ones_like(y), dtype=float), _SMALLEST_ERROR
     )
+    if not (np.isfinite(spread) & (spread > 0)).all():
+        raise DataError("standard errors are finite numbers.")
     top = max(ceiling, float(y.max()))
     middle = float(np.exp(np.log(n).mean()))
     starts = {
@@ -119,7 +128,7 @@ def fit(
                 form=form,  # type: ignore[arg-type]
                 parameters=(float(solved.x[0]), float(solved.x[1]), float(solved.x[2])),
                 residual=float(np.sqrt((distances**2).mean())),
-                criterion=_aicc(float((distances**2).sum()), len(n)),
+                criterion=_aicc(float(((distances / spread) ** 2).sum()), len(n)),
                 largest=float(n.max()),
             )
         )
@@ -145,11 +154,17 @@ def data_equivalence(
         hard: accuracies there.
 
     Returns:
-        Ratios; infinite where the hard curve never gets so far.
+        Ratios, one for each of `images`; infinite where the hard curve never gets so far, no number (NaN) where
+        it begins above. Where the hard curve falls, its best accuracy so far stands.
 
     Raises:
-        DataError: fewer than two points on the hard curve.
+        DataError: lists of different lengths, or a hard curve that does not rise.
     """
+    if len(images) != len(soft) or len(hard_images) != len(hard):
+        raise DataError(
+            f"each number of images has one accuracy; got {len(images)} and {len(soft)} with soft labels, "
+            f"{len(hard_images)} and {len(hard)} with hard ones."
+        )
     order = np.argsort(hard_images)
     n = np.asarray(hard_images, dtype=float)[order]
     rising = np.maximum.accumulate(np.asarray(hard, dtype=float)[order])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
+from limbeck.recipes.kinds import STAGES
 from limbeck.registry import Registry
 
 
@@ -25,6 +26,17 @@ def names_in(value: Any) -> set[str]:
     if isinstance(value, list | tuple):
         return set().union(*(names_in(item) for item in value))
     return set()
+
+
+def stage_keys(stages: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Citation keys of resolved stages themselves, sorted; kinds that are not known here are passed over."""
+    found: set[str] = set()
+    for values in stages.values():
+        kind = STAGES.get(str(values.get("kind")))
+        if kind is not None:
+            given = {key: value for key, value in values.items() if key != "kind"}
+            found.update(kind.config_class().model_validate(given).cites())
+    return sorted(found & bibliography().keys())
 
 
 def keys_of(names: Iterable[str], registries: Iterable[Registry]) -> list[str]:
