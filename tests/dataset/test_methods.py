@@ -155,9 +155,8 @@ def test_images_change_and_stay_finite_and_earlier_subsets_stay(name, ground):
 
 @pytest.mark.parametrize(("name", "rate"), [("dm", 1.0), ("dsa", 0.1), ("sre2l", 0.1)])
 def test_the_loss_falls(name, rate, ground):
-    method = SYNTHESES[name](
-        ground(), **{**SETTINGS[name], "lr_images": rate, "iterations": 30} if name == "sre2l" else SETTINGS[name]
-    )
+    settings = {**SETTINGS[name], "lr_images": rate} | ({"iterations": 30} if name == "sre2l" else {})
+    method = SYNTHESES[name](ground(), **settings)
     found = [method.iteration(number)["loss"] for number in range(30)]
     assert sum(found[-8:]) < sum(found[:8])
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
-from limbeck.dataset.selection import DECILES, deciles, difficulty, pick
-from limbeck.errors import ConfigError, DataError
+from limbeck.dataset.config import SELECTIONS
+from limbeck.dataset.selection import DECILES, STRATEGIES, deciles, difficulty, pick, released_difficulty
+from limbeck.errors import ConfigError, DataError, ShapeError
 
 LABELS = torch.arange(60) % 3
 
 
 def test_deciles_agree_with_the_recorded_program_but_for_the_hardest_image(golden, close):
     params, a = golden("selection_quantiles")
-    # The released score puts a softmax on probabilities; the recorded bins are of that score.
-    score = F.cross_entropy(a["softlabels"], a["hardlabels"], reduction="none")
+    score = released_difficulty(a["softlabels"], a["hardlabels"])
     close(score, a["score"], params)
     recorded = {(c, d): set() for c in range(params["classes"]) for d in range(DECILES)}
     for label, decile, index in a["selection"].tolist():
@@ -74,6 +75,81 @@ def test_strategies_say_what_they_look_at(strategy, said):
         pick(LABELS, 2, strategy=strategy)
 
 
-def test_an_unknown_strategy_is_named():
-    with pytest.raises(ConfigError, match="'best' is not one of"):
-        pick(LABELS, 2, strategy="best", scores=torch.rand(60))
+@pytest.mark.parametrize("strategy", ["best", "10", "²", ""])
+def test_an_unknown_strategy_is_named(strategy):
+    with pytest.raises(ConfigError, match=f"'{strategy}' is not one of"):
+        pick(LABELS, 2, strategy=strategy)
+
+
+def test_recipes_offer_every_strategy():
+    assert set(SELECTIONS) == set(STRATEGIES)
+
+
+@given(st.integers(1, 20), st.integers(0, 9))
+def test_stratified_images_are_one_of_each_equal_group(ipc, seed):
+    scores = torch.arange(60.0)
+    found = pick(LABELS, ipc, strategy="stratified", seed=seed, scores=scores).view(3, ipc)
+    for label in range(3):
+        groups = torch.arange(label, 60, 3).tensor_split(ipc)
+        assert all(int(image) in group.tolist() for image, group in zip(found[label], groups, strict=True))
+
+
+def test_few_stratified_images_are_as_hard_as_all():
+    scores = torch.rand(3000, generator=torch.Generator().manual_seed(0))
+    found = pick(torch.arange(3000) % 3, 4, strategy="stratified", scores=scores)
+    assert float(scores[found].mean()) == pytest.approx(0.5, abs=0.1)
+
+
+def test_ten_stratified_images_are_one_of_each_decile():
+    draws = torch.Generator().manual_seed(3)
+    scores = torch.rand(300, generator=draws)
+    found = pick(torch.zeros(300, dtype=torch.int64), 10, strategy="stratified", scores=scores)
+    assert torch.equal(deciles(scores)[found], torch.arange(10))
+
+
+@given(st.integers(0, 9), st.integers(1, 30))
+def test_a_short_decile_is_filled_from_harder_ones_then_at_random(decile, ipc):
+    scores = torch.randperm(30, generator=torch.Generator().manual_seed(1)).double()
+    bins = deciles(scores)
+    found = pick(torch.zeros(30, dtype=torch.int64), ipc, strategy=str(decile), scores=scores)
+    assert len(set(found.tolist())) == ipc
+    harder = 30 - 3 * decile
+    assert bins[found[:harder]].tolist() == sorted(bins[found[:harder]].tolist())
+    assert bool((bins[found[:harder]] >= decile).all())
+    assert bool((bins[found[harder:]] < decile).all())
+
+
+def test_what_fills_the_last_decile_depends_on_the_seed():
+    one, same, other = (
+        pick(torch.zeros(60, dtype=torch.int64), 20, strategy="9", scores=torch.arange(60.0), seed=s)
+        for s in (0, 0, 1)
+    )
+    assert torch.equal(one, same)
+    assert torch.equal(one[:6], other[:6])
+    assert not torch.equal(one, other)
+
+
+def test_equal_images_are_still_picked_once_each():
+    found = pick(LABELS, 4, strategy="kmeans", features=torch.zeros(60, 2))
+    assert len(set(found.tolist())) == 12
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ({"strategy": "3", "scores": torch.rand(5)}, ShapeError, "scores of 60 images"),
+        ({"strategy": "kmeans", "features": torch.rand(60)}, ShapeError, "features of 60 images"),
+        ({"strategy": "9", "scores": torch.full((60,), torch.nan)}, DataError, "scores: some are not finite"),
+        ({"class_names": ("a", "b")}, DataError, "labels are classes 0 to 1; got 0 to 2"),
+    ],
+)
+def test_what_does_not_belong_to_the_images_is_refused(given, error, said):
+    with pytest.raises(error, match=said):
+        pick(LABELS, 2, **given)
+
+
+def test_nothing_to_pick_is_said():
+    with pytest.raises(ConfigError, match="ipc: 0 images per class"):
+        pick(LABELS, 0)
+    with pytest.raises(DataError, match="no images"):
+        pick(LABELS[:0], 1)

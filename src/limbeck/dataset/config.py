@@ -166,8 +166,8 @@ class LabelStage(DatasetStage):
     megabytes: Positive | None = None
     """Pick as many images per class as fit into so many megabytes (10^6 bytes), labels counted."""
     select: Selection = "random"
-    """How they are picked: random, by decile of difficulty (0 is easiest), stratified over the deciles,
-    herding, or nearest to the centres of k-means on an expert's features."""
+    """How they are picked: random, by decile of difficulty (0 is easiest), stratified (one of each of ipc equal
+    groups), herding, or nearest to the centres of k-means on an expert's features."""
     select_epoch: NonNegative | None = None
     """Snapshot whose difficulty or features decide; the last unless given."""
     labels: Labels | None = None
@@ -327,8 +327,8 @@ class SearchStage(DatasetStage):
     """How they are trained; each seed picks its own images."""
     student_epochs: Mapping[PositiveInt, PositiveInt] = Field(default_factory=dict)
     """Images per class -> passes, where budgets need different ones."""
-    label_bits: PositiveInt = 16
-    """Bits of a stored probability, for the storage frontier."""
+    label_dtype: Literal["float16", "bfloat16", "float32"] = "float16"
+    """Type of a stored probability, for the storage frontier."""
 
     def cites(self) -> tuple[str, ...]:
         """The soft-label account."""

@@ -1,7 +1,7 @@
 """The data-knowledge scaling law: accuracy over images per class, and what a label is worth in images.
 
-The law of [qin2024label] is a family of curves; its formula is not published. The fits here are ours: a power law, or a
-logistic in the log of the images where the curve is still convex there.
+The law of [qin2024label] is a family of curves; its formula is not published. The fits here are ours: a power law,
+or a logistic in the log of the images where the curve is still convex there.
 """
 
 from __future__ import annotations

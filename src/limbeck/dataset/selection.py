@@ -81,9 +81,7 @@ def pick(
         raise DataError("there are no images to pick from.")
     classes = len(class_names) if class_names is not None else int(labels.max()) + 1
     if int(labels.min()) < 0 or int(labels.max()) >= classes:
-        raise DataError(
-            f"labels are classes 0 to {classes - 1}; got {int(labels.min())} to {int(labels.max())}."
-        )
+        raise DataError(f"labels are classes 0 to {classes - 1}; got {int(labels.min())} to {int(labels.max())}.")
     _belongs("scores", scores, len(labels), 1)
     _belongs("features", features, len(labels), 2)
     found = []
@@ -175,7 +173,7 @@ def _kmeans(features: Tensor, ipc: int, draws: torch.Generator) -> Tensor:
 
     state = int(torch.randint(2**31 - 1, (1,), generator=draws))
     with warnings.catch_warnings():
-        # Equal images make fewer clusters than asked for; each centre below takes an image of its own all the same.
+        # Equal images make fewer clusters than asked for; each centre takes an image of its own all the same.
         warnings.simplefilter("ignore", ConvergenceWarning)
         centres = KMeans(ipc, n_init=4, random_state=state).fit(features.numpy()).cluster_centers_
     distance = torch.cdist(torch.from_numpy(centres), features)

@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from limbeck.dataset.formation import decode
+from limbeck.dataset.formation import decode_seen
+from limbeck.dataset.preprocess import Preprocess
 from limbeck.dataset.students import Recipe, train_student
 from limbeck.seeding import derive
 
@@ -44,11 +45,9 @@ def union(lessons: Sequence[Lesson], lr: float | None) -> Lesson:
     return Lesson(torch.cat([lesson.images for lesson in lessons]), torch.cat(targets), lr)
 
 
-def formed(lesson: Lesson, factor: int) -> Lesson:
+def formed(lesson: Lesson, factor: int, preprocess: Preprocess) -> Lesson:
     """Stored images cut into factor x factor training images each (IDC)."""
-    if factor == 1:
-        return lesson
-    images, targets = decode(lesson.images, lesson.targets, factor)
+    images, targets = decode_seen(lesson.images, lesson.targets, factor, preprocess)
     return Lesson(images, targets, lesson.lr)
 
 

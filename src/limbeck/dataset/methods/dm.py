@@ -14,6 +14,9 @@ from limbeck.dataset.matching.distributions import mean_distance
 from limbeck.dataset.methods._base import Ground, Learned, Momentum, classes_of
 from limbeck.seeding import derive, generator
 
+AT_ONCE = {"cpu": 128, "cuda": 4096}
+"""Images of a pass through the network."""
+
 
 class DM:
     """Distribution matching; no inner loop, a fresh random network at every iteration.
@@ -49,10 +52,9 @@ class DM:
             drawn = dsa.draw(self.augment, mine.shape, generator=draws, siamese=True, device=device)
             real.append(dsa.apply(chosen, drawn))
             synthetic.append(dsa.apply(mine, drawn))
-        # One pass over all classes: networks without batch statistics give the same features as one a class.
         with torch.no_grad():
-            wanted = _class_means(net.embed(weights, torch.cat(real)), real)
-        found = _class_means(net.embed(weights, torch.cat(synthetic)), synthetic)
+            wanted = _class_means(net, weights, real)
+        found = _class_means(net, weights, synthetic)
         loss = mean_distance(wanted[:, None], found[:, None])
         (gradient,) = torch.autograd.grad(loss, pixels)
         self._sgd.step({"images": gradient})
@@ -71,9 +73,23 @@ class DM:
         return Learned(self.images.detach().clone(), self.ground.labels)
 
 
-def _class_means(features: Tensor, batches: list[Tensor]) -> Tensor:
-    """Mean features of consecutive batches, (batches, features)."""
-    return torch.stack([part.mean(0) for part in features.split([len(batch) for batch in batches])])
+def _class_means(net: Flat, weights: Tensor, batches: list[Tensor]) -> Tensor:
+    """Mean features of each class's images, (classes, features).
+
+    Classes go through the network together as long as that pays: on a GPU all of them, on a CPU as many as stay in
+    its cache. Networks without batch statistics give the same features either way.
+    """
+    most = AT_ONCE.get(batches[0].device.type, AT_ONCE["cuda"])
+    groups: list[list[Tensor]] = [[]]
+    for batch in batches:
+        if groups[-1] and sum(map(len, groups[-1])) + len(batch) > most:
+            groups.append([])
+        groups[-1].append(batch)
+    means = []
+    for group in groups:
+        features = net.embed(weights, torch.cat(group) if len(group) > 1 else group[0])
+        means += [part.mean(0) for part in features.split([len(batch) for batch in group])]
+    return torch.stack(means)
 
 
 def dm(

@@ -16,6 +16,7 @@ from limbeck.dataset.config import DatasetStage, Labels, Students
 from limbeck.dataset.flat import Flat
 from limbeck.dataset.image_set import ImageSet, Subset, load
 from limbeck.dataset.labelling import soft_labels
+from limbeck.dataset.preprocess import Preprocess
 from limbeck.dataset.real import Real, Split, as_real
 from limbeck.dataset.students import PROTOCOLS, Recipe, accuracy, spread
 from limbeck.dataset.teaching import Lesson, formed
@@ -213,7 +214,7 @@ def recipe_of(students: Students) -> Recipe:
     return replace(base, **changes)
 
 
-def lessons_of(subsets: Sequence[Subset], kind: str, *, factor: int = 1) -> list[Lesson]:
+def lessons_of(subsets: Sequence[Subset], kind: str, *, factor: int, preprocess: Preprocess) -> list[Lesson]:
     """The subsets as lessons with hard or soft labels.
 
     Raises:
@@ -224,7 +225,7 @@ def lessons_of(subsets: Sequence[Subset], kind: str, *, factor: int = 1) -> list
         if kind == "soft" and subset.soft is None:
             raise ConfigError("this set has no soft labels; a stage of kind dataset.label gives it some.")
         targets = subset.labels if kind == "hard" or subset.soft is None else subset.soft
-        lessons.append(formed(Lesson(subset.images, targets, subset.lr), factor))
+        lessons.append(formed(Lesson(subset.images, targets, subset.lr), factor, preprocess))
     return lessons
 
 

@@ -100,7 +100,9 @@ class _Judge:
         if rate is not None:
             recipe = replace(recipe, lr=rate, learned_rate=False)
         model = self.fresh(cell.model, seed)
-        lessons = lessons_of(found.subsets, cell.labels, factor=found.factor)
+        lessons = lessons_of(
+            found.subsets, cell.labels, factor=found.factor, preprocess=self.setting.real.preprocess
+        )
         teach(model, lessons, recipe, seed=seed, mode="sequence" if cell.mode == "sequence" else "union")
         return self.measure(trial, model)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limbeck.dataset.config import SearchStage
+from limbeck.dataset.labels import label_bytes
 from limbeck.dataset.pareto import Point, frontier
 from limbeck.dataset.real import Real
 from limbeck.dataset.scaling_law import LEAST_POINTS, data_equivalence, fit
@@ -14,6 +15,8 @@ from limbeck.dataset.stages._shared import number
 from limbeck.runs.folder import StageFolder
 
 Row = Mapping[str, Any]
+LEAST_SEEDS = 3
+"""Fewer students than this say nothing of their own spread."""
 
 
 def write_knowledge(folder: StageFolder, config: SearchStage, rows: Sequence[Row], real: Real) -> None:
@@ -176,7 +179,7 @@ def _fits(folder: StageFolder, rows: Sequence[Row]) -> None:
         if len(mine) < LEAST_POINTS:
             continue
         images, values = [row["ipc"] for row in mine], [row["accuracy"] for row in mine]
-        found = fit(images, values, [_error(row) for row in mine])
+        found = fit(images, values, errors_of(mine))
         worth = data_equivalence(images, values, [r["ipc"] for r in hard], [r["accuracy"] for r in hard])
         finite = [w for w in worth if math.isfinite(w)]
         lines.append(
@@ -217,6 +220,11 @@ def _fits(folder: StageFolder, rows: Sequence[Row]) -> None:
     )
 
 
+def errors_of(rows: Sequence[Row]) -> list[float] | None:
+    """Standard errors to weigh points by; none where too few seeds make them a matter of luck."""
+    return [_error(row) for row in rows] if all(row["students"] >= LEAST_SEEDS for row in rows) else None
+
+
 def _error(row: Row) -> float:
     """Standard error of a row's mean."""
     return float(row["accuracy_sd"]) / math.sqrt(row["students"])
@@ -224,17 +232,15 @@ def _error(row: Row) -> float:
 
 def _frontier(folder: StageFolder, rows: Sequence[Row], config: SearchStage, real: Real) -> None:
     """The choices of budget and label that nothing beats, with the bytes of both."""
-    values = math.prod(real.image_shape)
+    pixels = math.prod(real.image_shape)
     points, about = [], {}
     for row in rows:
-        kept = 0 if row["epoch"] is None else (row["k"] or real.classes)
-        bits = config.label_bits * kept
-        if row["k"] is not None:
-            bits += math.ceil(math.log2(real.classes)) * kept
-        size = row["ipc"] * real.classes * (values + (bits or math.ceil(math.log2(real.classes))) / 8)
+        images = row["ipc"] * real.classes
+        kept = 0 if row["epoch"] is None else row["k"]
+        size = images * pixels + label_bytes(images, real.classes, k=kept, dtype=config.label_dtype)
         name = f"{row['ipc']} {row['label']}"
-        about[name] = {**row, "bytes": round(size)}
-        points.append(Point((float(row["ipc"]), size), row["accuracy"], _error(row), name))
+        about[name] = {**row, "bytes": size}
+        points.append(Point((float(row["ipc"]), float(size)), row["validation"], _error(row), name))
     best = frontier(points)
     by_images = frontier([Point(p.costs[:1], p.accuracy, p.error, p.name) for p in points], z=0)
     folder.write_table(
@@ -250,9 +256,9 @@ def _frontier(folder: StageFolder, rows: Sequence[Row], config: SearchStage, rea
                 {"key": "expert", "label": "Expert's accuracy", "unit": "fraction"},
             ],
             "rows": [about[p.name] for p in best],
-            "note": "No other choice has as few images and as few bytes and is better by more than a standard "
-            "error of the "
-            "difference.",
+            "note": "Chosen by validation accuracy: no other choice has as few images and as few bytes and is "
+            "better "
+            "by more than a standard error of the difference. Shown is test accuracy.",
         },
     )
     hard = sorted((row for row in rows if row["epoch"] is None), key=lambda row: row["ipc"])
@@ -260,7 +266,8 @@ def _frontier(folder: StageFolder, rows: Sequence[Row], config: SearchStage, rea
         "frontier",
         {
             "title": "Pareto frontier of data and knowledge",
-            "caption": "The best accuracy of any label at each number of images: "
+            "caption": "The label with the best validation accuracy at each number of images, and its test "
+            "accuracy: "
             + ", ".join(f"{p.name.replace(' ', ': ', 1)}" for p in by_images)
             + ". Hard labels below it.",
             "kind": "lines",
@@ -272,7 +279,7 @@ def _frontier(folder: StageFolder, rows: Sequence[Row], config: SearchStage, rea
                 {
                     "label": "best label",
                     "x": [p.costs[0] for p in by_images],
-                    "y": [p.accuracy for p in by_images],
+                    "y": [about[p.name]["accuracy"] for p in by_images],
                 },
                 {"label": "hard labels", "x": [r["ipc"] for r in hard], "y": [r["accuracy"] for r in hard]},
             ],

@@ -156,7 +156,7 @@ def _learn(
         seed=derive(setting.seed, "subset", part.index),
         frozen=frozen,
         trajectories=following,
-        initial=partial(_taught, config, part, build),
+        initial=partial(_taught, setting, config, part, build),
         teacher=sources.teacher,
     )
     identity = json.dumps(
@@ -235,13 +235,15 @@ def _first_images(setting: Setting, config: SynthesizeStage, part: _Part) -> tup
     return real.train.images[torch.cat(chosen)], labels
 
 
-def _taught(config: SynthesizeStage, part: _Part, build: Callable[[int], nn.Module], seed: int) -> nn.Module:
+def _taught(
+    setting: Setting, config: SynthesizeStage, part: _Part, build: Callable[[int], nn.Module], seed: int
+) -> nn.Module:
     """A network that has learnt the earlier subsets, in their order."""
     model = build(seed)
     if not part.before:
         return model
     kind = "soft" if part.before[0].soft is not None else "hard"
-    lessons = lessons_of(part.before, kind, factor=part.factor)
+    lessons = lessons_of(part.before, kind, factor=part.factor, preprocess=setting.real.preprocess)
     return teach(model, lessons, recipe_of(config.students), seed=derive(seed, "earlier subsets"))
 
 
@@ -266,7 +268,9 @@ def _regenerated(
     begin(place, card, setting.real.preprocess)
 
     def start(expert: int) -> Tensor:
-        return Flat(_taught(config, part, build, derive(setting.seed, "expert", part.index, expert))).start()
+        return Flat(
+            _taught(setting, config, part, build, derive(setting.seed, "expert", part.index, expert))
+        ).start()
 
     inner = replace(setting, seed=derive(setting.seed, "regenerated", part.index))
     train_all(inner, start, place, card, ExpertRecipe(**known), len(experts), half=False)
@@ -281,7 +285,9 @@ def _judge(
     def judge(learned: Learned) -> float:
         subset = Subset(learned.images, learned.labels, learned.soft, learned.lr)
         kind = "soft" if learned.soft is not None else "hard"
-        lessons = lessons_of((*part.before, subset), kind, factor=learned.factor)
+        lessons = lessons_of(
+            (*part.before, subset), kind, factor=learned.factor, preprocess=setting.real.preprocess
+        )
         found = []
         for seed in config.students.seeds:
             model = teach(build(derive(seed, "judge")), lessons, recipe, seed=derive(seed, "judge"))
