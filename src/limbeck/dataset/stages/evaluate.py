@@ -331,7 +331,7 @@ def _write(
     folder.write_figure(
         "students",
         {
-            "title": "Students of small sets",
+            "title": f"Students of small sets: {folder.name}",
             "caption": f"Test accuracy, mean of {count} seeds with one standard deviation.",
             "kind": "bars",
             "unit": "fraction",
