@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples on every machine and in every run, and no judgement on how long one took.
+settings.register_profile("same everywhere", derandomize=True, deadline=None, database=None)
+settings.load_profile("same everywhere")
 
 # Before torch is imported, here and in every process that a test starts: one thread, which never spins.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

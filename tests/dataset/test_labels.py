@@ -157,7 +157,8 @@ def test_smoothed_and_tempered_labels_have_the_same_entropy(p, seed):
     logits = torch.randn(p.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     tempered = tempered_like(logits, entropy(p))
     torch.testing.assert_close(entropy(tempered), entropy(p), atol=1e-6, rtol=1e-6)
-    assert torch.equal(tempered.argsort(1), logits.argsort(1))
+    # The order stays; far below the largest, probabilities are zero alike.
+    assert bool((tempered.gather(1, logits.argsort(1)).diff(dim=1) >= 0).all())
 
 
 def test_second_guesses_are_means_without_the_diagonal():
