@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -91,8 +89,3 @@ class Flat:
             for parameter, value in zip(self.model.parameters(), self.tensors(vector).values(), strict=True):
                 parameter.copy_(value)
         return self.model
-
-
-def flat_like(parameters: Sequence[Tensor]) -> Tensor:
-    """Tensors in a row, as one vector."""
-    return torch.cat([p.reshape(-1) for p in parameters])

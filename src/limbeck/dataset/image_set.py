@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from limbeck.dataset.labels import label_bytes
 from limbeck.dataset.preprocess import Preprocess, from_tensors
 from limbeck.errors import CheckpointError, DataError
 from limbeck.files import atomic_write
@@ -105,12 +106,10 @@ class ImageSet:
 
     @property
     def label_bytes(self) -> int:
-        """Of soft labels in half precision, truncated ones with 16-bit places; of hard ones at a byte or two."""
+        """Of soft labels in half precision, truncated ones with their places; of hard ones, class numbers."""
         soft = self.soft
-        if soft is None:
-            return len(self.labels) * (1 if self.classes <= 256 else 2)
-        kept = int((soft > 0).sum())
-        return min(2 * soft.numel(), 4 * kept)
+        kept = 0 if soft is None else int((soft > 0).sum(1).max())
+        return label_bytes(len(self.labels), self.classes, k=kept)
 
     @property
     def bytes(self) -> int:

@@ -247,24 +247,6 @@ def accuracy(model: nn.Module, split: Split) -> float:
     return float((predict(model, split.images).argmax(1) == split.labels).double().mean())
 
 
-def hard_or_soft(labels: Tensor, soft: Tensor | None, kind: str) -> Tensor:
-    """The targets that a student shall learn.
-
-    Args:
-        labels: (n,).
-        soft: (n, classes) or None.
-        kind: "hard" or "soft".
-
-    Raises:
-        ConfigError: soft labels of a set without any.
-    """
-    if kind == "hard":
-        return labels
-    if soft is None:
-        raise ConfigError("this set has no soft labels; a stage `dataset.label` gives it some.")
-    return soft
-
-
 def spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation (n - 1; 0 for one value)."""
     mean = sum(values) / len(values)

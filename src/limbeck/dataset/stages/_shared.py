@@ -16,9 +16,10 @@ from limbeck.dataset.config import DatasetStage, Labels, Students
 from limbeck.dataset.flat import Flat
 from limbeck.dataset.image_set import ImageSet, Subset, load
 from limbeck.dataset.labelling import soft_labels
+from limbeck.dataset.labels import label_bytes
 from limbeck.dataset.preprocess import Preprocess
-from limbeck.dataset.real import Real, Split, as_real
-from limbeck.dataset.students import PROTOCOLS, Recipe, accuracy, spread
+from limbeck.dataset.real import Real, as_real
+from limbeck.dataset.students import PROTOCOLS, Recipe
 from limbeck.dataset.teaching import Lesson, formed
 from limbeck.dataset.trajectories import MANIFEST, Trajectories
 from limbeck.engine import Machine
@@ -156,8 +157,8 @@ def ipc_within(megabytes: float, real: Real, *, soft: bool) -> int:
     Raises:
         ConfigError: not even one does.
     """
-    label = 2 * real.classes if soft else (1 if real.classes <= 256 else 2)
-    each = (math.prod(real.image_shape) + label) * real.classes
+    pixels = math.prod(real.image_shape) * real.classes
+    each = pixels + label_bytes(real.classes, real.classes, k=None if soft else 0)
     found = int(megabytes * 1e6 // each)
     if found < 1:
         raise ConfigError(
@@ -244,12 +245,6 @@ def labels_by(setting: Setting, trajectories: Trajectories, wanted: Labels, imag
         renormalise=wanted.renormalise,
         seed=setting.seed,
     )
-
-
-def accuracies(models: Sequence[nn.Module], split: Split) -> dict[str, float]:
-    """Mean and deviation over students."""
-    mean, deviation = spread([accuracy(model, split) for model in models])
-    return {"accuracy": mean, "accuracy_sd": deviation}
 
 
 def number(value: float, unit: str, better: str | None = None) -> Mapping[str, Any]:
