@@ -7,6 +7,7 @@ was killed and resumed repeats exactly what it would have done. Nothing here kee
 from __future__ import annotations
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor
@@ -73,6 +74,39 @@ def uniforms(index: Tensor, *, seed: int, epoch: int, draws: int) -> Tensor:
     state = index.to(torch.int64)[:, None] * _signed(0xD1342543DE82EF95) + counter * _signed(0x9E3779B97F4A7C15)
     state = _mix(_mix(state + key) + counter)
     return ((state >> 40) & 0xFFFFFF).to(torch.float32) * (1.0 / (1 << 24))
+
+
+def normals(index: Tensor, *, seed: int, shape: tuple[int, ...]) -> Tensor:
+    """Counter-based standard normal numbers: for each index the same ones, on any device and in any batch.
+
+    Two hashes of (seed, index, place) with 53 bits each go through Box and Muller's transform in double precision.
+    A tensor of noise can therefore be stored as one number, its index.
+
+    Args:
+        index: shape (n,), int64, on any device.
+        seed: of this purpose.
+        shape: of the noise of one index.
+
+    Returns:
+        Shape (n, *shape), float32, on the device of `index`.
+
+    Example:
+        >>> whole = normals(torch.arange(4), seed=0, shape=(3, 8, 8))
+        >>> bool((normals(torch.tensor([2]), seed=0, shape=(3, 8, 8)) == whole[2]).all())
+        True
+    """
+    draws = math.prod(shape)
+    pairs = -(-draws // 2)
+    key = derive(seed, "normals")
+    counter = torch.arange(2 * pairs, device=index.device, dtype=torch.int64)
+    state = index.to(torch.int64)[:, None] * _signed(0xD1342543DE82EF95) + counter * _signed(0x9E3779B97F4A7C15)
+    state = _mix(_mix(state + key) + counter)
+    # Into (0, 1]: the logarithm of zero would be infinite.
+    uniform = (_shift(state, 11).to(torch.float64) + 1) * 2.0**-53
+    radius = (-2 * uniform[:, :pairs].log()).sqrt()
+    angle = 2 * math.pi * uniform[:, pairs:]
+    both = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
+    return both[:, :draws].to(torch.float32).view(len(index), *shape)
 
 
 def _mix(state: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck.engine.checkpoint import Checkpoints
 from limbeck.engine.ema import Ema
@@ -41,6 +41,7 @@ class FitResult:
         resumed_from: step of the checkpoint that this process began with; None for a fresh start.
         best_epoch: epoch of the weights kept under `keep="best"`.
         peak_memory_bytes: most memory held at once.
+        averages: decay -> averaged state dict of the trainable module, for every decay asked for.
     """
 
     steps: int
@@ -48,6 +49,7 @@ class FitResult:
     resumed_from: int | None
     best_epoch: int | None
     peak_memory_bytes: int
+    averages: Mapping[float, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
 @dataclass
@@ -74,7 +76,7 @@ class _Loop:
     optimizer: Any
     checkpoints: Checkpoints
     trackers: Trackers
-    ema: Ema | None
+    averages: Sequence[Ema]
     learning_rate: Callable[[float], float]
     total: int
     epoch_steps: int
@@ -93,6 +95,11 @@ class _Loop:
 
     def done(self) -> bool:
         return self.position.step >= self.total
+
+    @property
+    def ema(self) -> Ema | None:
+        """The average that is evaluated and kept; the others are only written down."""
+        return self.averages[0] if self.averages else None
 
     @property
     def seconds(self) -> float:
@@ -140,9 +147,9 @@ class _Loop:
             accelerator.clip_grad_norm_(self.module.parameters(), self.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.ema is not None:
-            self.ema.update()
         at.step += 1
+        for average in self.averages:
+            average.update(at.step)
         at.batch += len(group)
 
     def log(self, bar: Progress) -> None:
@@ -185,7 +192,7 @@ class _Loop:
                     "position": {**asdict(self.position), "seconds": self.seconds},
                     "module": self.module.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
-                    "ema": self.ema.state if self.ema is not None else None,
+                    "averages": [average.state for average in self.averages],
                     "scaler": scaler.state_dict() if scaler is not None else None,
                     "meter": self.meter.state(),
                 }
@@ -216,8 +223,8 @@ class _Loop:
                 f"{path} belongs to another network or optimizer than this stage's: {error} "
                 "Start the stage again with --fresh, or in another folder."
             ) from error
-        if self.ema is not None and state["ema"] is not None:
-            self.ema.load(state["ema"])
+            for average, kept in zip(self.averages, state["averages"], strict=True):
+                average.load(kept)
         if self.machine.accelerator.scaler is not None and state["scaler"] is not None:
             self.machine.accelerator.scaler.load_state_dict(state["scaler"])
         if self.position.best_epoch is not None:
@@ -249,8 +256,8 @@ class _Loop:
     def agree(self) -> None:
         """The main process's running statistics everywhere: each process gathers those of its own batches."""
         self.machine.broadcast(self.module.buffers())
-        if self.ema is not None:
-            self.machine.broadcast(self.ema.state.values())
+        for average in self.averages:
+            self.machine.broadcast(average.state.values())
 
     def _rescue(self) -> str:
         if self._saved is None:
@@ -272,7 +279,9 @@ def fit(
     accumulation: int = 1,
     clip_norm: float | None = None,
     lr_factors: Mapping[str, float] | None = None,
-    ema_decay: float | None = None,
+    ema_decay: float | Sequence[float] | None = None,
+    ema_start: int = 0,
+    ema_warm_up: bool = False,
     compile_module: bool = False,
     seed: int = 0,
     evaluate: Callable[[], Mapping[str, float]] | None = None,
@@ -301,7 +310,10 @@ def fit(
         accumulation: batches a step.
         clip_norm: largest norm of the gradient.
         lr_factors: parameter's name in the trainable module -> factor of its learning rate; 1 unless given.
-        ema_decay: keep an average of the weights; it is what is evaluated and kept.
+        ema_decay: keep an average of the weights; it is what is evaluated and kept. Of several decays that is the
+            first, and all are in the result.
+        ema_start: steps up to which an average is a copy of the weights.
+        ema_warm_up: let averages forget a random initialisation quickly.
         compile_module: compile the trainable module.
         seed: for what layers draw during training.
         evaluate: called at epoch ends, with the weights to be judged in place; numbers go to the records.
@@ -353,7 +365,10 @@ def fit(
         optimizer=prepared,
         checkpoints=Checkpoints(Path(records.path) / "checkpoints"),
         trackers=Trackers(trackers if machine.main else (), folder=Path(records.path), run_name=title),
-        ema=Ema(module, ema_decay) if ema_decay is not None else None,
+        averages=[
+            Ema(module, decay, start=ema_start, warm_up=ema_warm_up)
+            for decay in ((ema_decay,) if isinstance(ema_decay, float | int) else ema_decay or ())
+        ],
         learning_rate=learning_rate,
         total=total,
         epoch_steps=epoch_steps,
@@ -380,8 +395,14 @@ def fit(
         loop.trackers.finish()
         task.trainable = module
         module.train(own_mode)
+        machine.release()
     return FitResult(
-        loop.position.step, loop.seconds, resumed_from, loop.position.best_epoch, machine.peak_memory_bytes()
+        loop.position.step,
+        loop.seconds,
+        resumed_from,
+        loop.position.best_epoch,
+        machine.peak_memory_bytes(),
+        {average.decay: average.state for average in loop.averages},
     )
 
 

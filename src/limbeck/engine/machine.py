@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import resource
 import sys
 from collections.abc import Iterable
@@ -91,6 +92,11 @@ class Machine:
         """Let every process reach this point."""
         self.accelerator.wait_for_everyone()
 
+    def release(self) -> None:
+        """Let go of the modules and optimizers that were wrapped for training; Accelerate keeps all it ever saw."""
+        if self.world > 1:
+            self.accelerator.free_memory()
+
     def synchronize(self) -> None:
         """Wait for the device's queue, so that a clock read afterwards is true."""
         if self.device.type == "cuda":
@@ -126,6 +132,12 @@ def _checked(device: str) -> torch.device:
 
 
 def _leave() -> None:
-    """Give the process group back before the interpreter ends: threads that outlive it abort the process."""
+    """Give the process group back before the interpreter ends: threads that outlive it abort the process.
+
+    Wrapped modules hold the group, and its threads, for as long as they exist; those that only stand in cycles of
+    references have to go first.
+    """
     if distributed.is_available() and distributed.is_initialized():
+        gc.collect()
         distributed.destroy_process_group()
+        gc.collect()

@@ -28,7 +28,7 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         total, squares, count = _Total.apply(sums).split([self.num_features, self.num_features, 1])
         mean = total / count
         variance = squares / count - mean.square()
-        self._remember(mean.detach(), variance.detach(), float(count))
+        self._remember(mean.detach(), variance.detach(), float(count.detach()))
         shape = [1, -1] + [1] * (images.dim() - 2)
         normal = (images - mean.view(shape)) * (variance.view(shape).clamp_min(0) + self.eps).rsqrt()
         if self.affine:

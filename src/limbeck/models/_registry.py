@@ -45,3 +45,17 @@ MODELS = Registry(
     },
 )
 register = MODELS.register
+
+VELOCITY_NETWORKS = Registry(
+    "velocity network",
+    {
+        "adm": "limbeck.models.velocity.dhariwal_unet",
+        "ddpmpp": "limbeck.models.velocity.song_unet",
+        "diffusers_transformer": "limbeck.models.velocity.diffusers_networks",
+        "diffusers_unet": "limbeck.models.velocity.diffusers_networks",
+        "mlp": "limbeck.models.velocity.mlp",
+        "ncsnpp": "limbeck.models.velocity.song_unet",
+        "small_unet": "limbeck.models.velocity.small_unet",
+    },
+)
+"""`name(*, image_shape, classes, settings) -> network(x, time, labels)`; see `limbeck.models.velocity`."""
