@@ -223,8 +223,8 @@ class _Loop:
                 f"{path} belongs to another network or optimizer than this stage's: {error} "
                 "Start the stage again with --fresh, or in another folder."
             ) from error
-            for average, kept in zip(self.averages, state["averages"], strict=True):
-                average.load(kept)
+        for average, kept in zip(self.averages, state["averages"], strict=True):
+            average.load(kept)
         if self.machine.accelerator.scaler is not None and state["scaler"] is not None:
             self.machine.accelerator.scaler.load_state_dict(state["scaler"])
         if self.position.best_epoch is not None:

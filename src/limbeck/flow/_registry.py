@@ -33,6 +33,7 @@ SOLVERS = Registry(
     {
         **{name: "limbeck.flow.solvers" for name in ("euler", "heun", "anchored", "anchored_heun", "renoised")},
         "adaptive": "limbeck.flow.adaptive",
+        "sigma_heun": "limbeck.flow.sigma_solver",
     },
 )
 """`name(*, settings) -> Solver`."""

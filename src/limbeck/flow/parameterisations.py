@@ -114,8 +114,8 @@ def edm(
     def denoise(network: Network, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
         level = per_image(sigma.to(x.dtype), x)
         size = level.square() + sigma_data**2
-        inner = network(x * torch.rsqrt(size), (sigma.to(x.dtype).log() / 4), labels)
-        return sigma_data**2 / size * x + level * sigma_data * torch.rsqrt(size) * inner
+        inner = network(x * (1 / size.sqrt()), sigma.to(x.dtype).log() / 4, labels)
+        return sigma_data**2 / size * x + level * sigma_data / size.sqrt() * inner
 
     trained = (sigma_min / (1 + sigma_min), sigma_max / (1 + sigma_max))
     return Parameterisation(turned, trained, denoise)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError, InputError, ShapeError
 from limbeck.flow._registry import SOLVERS
-from limbeck.flow.path import END
-from limbeck.flow.solvers import Path, Solver, Velocity
+from limbeck.flow.path import END, data_of, per_image
+from limbeck.flow.solvers import Path, Solver
 from limbeck.flow.velocity import Flow, Guided
 from limbeck.specs import Spec
 
@@ -132,6 +132,8 @@ def generation_grid(
     """
     if times is None:
         steps = solver.steps(evaluations if evaluations is not None else 1)
+        if solver.grid is not None:
+            return solver.grid(steps)
         if begin >= 1 - 2 * END:
             return (begin, *(1 - i / steps for i in range(1, steps)), 0.0)
         return tuple(begin * (1 - i / steps) for i in range(steps)) + (0.0,)
@@ -194,7 +196,7 @@ def _in_batches(
         for first in range(0, len(x), batch_size):
             rows = slice(first, first + batch_size)
             told = labels[rows] if labels is not None else None
-            parts.append(solver.run(_velocity_of(flow, velocity, told), x[rows], grid, keep))
+            parts.append(solver.run(Field(flow, velocity, told), x[rows], grid, keep))
     finally:
         flow.train(training)
     if len(parts) == 1:
@@ -208,18 +210,35 @@ def _in_batches(
     )
 
 
-def _velocity_of(flow: Flow, velocity: torch.nn.Module, labels: Tensor | None) -> Velocity:
-    averages = flow.predicts == "average velocity"
-    kind = next(flow.parameters()).dtype
+class Field:
+    """A flow as solvers see it: in the precision of their state, with the labels of a batch.
 
-    def at(x: Tensor, t: float, to: float) -> Tensor:
-        # Solvers of high order keep their state in double precision; the network has its own.
-        given = x.to(kind)
-        time = torch.full((len(x),), t, dtype=kind, device=x.device)
-        told = (torch.full_like(time, t - to),) if averages else ()
-        return velocity(given, time, labels, *told).to(x.dtype)
+    Args:
+        flow: gives the denoiser.
+        velocity: the flow itself, or guided.
+        labels: (n,) or None.
+    """
 
-    return at
+    def __init__(self, flow: Flow, velocity: torch.nn.Module, labels: Tensor | None = None) -> None:
+        self._flow, self._given, self._labels = flow, velocity, labels
+        self._averages = flow.predicts == "average velocity"
+        self._kind = next(flow.parameters()).dtype
+
+    def __call__(self, x: Tensor, t: float, to: float) -> Tensor:
+        """Velocity at time t for a step to another time."""
+        time = torch.full((len(x),), t, dtype=self._kind, device=x.device)
+        length = (torch.full_like(time, t - to),) if self._averages else ()
+        found: Tensor = self._given(x.to(self._kind), time, self._labels, *length)
+        return found.to(x.dtype)
+
+    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """D(x; sigma)."""
+        if self._given is self._flow:
+            return self._flow.denoise(x.to(self._kind), sigma, self._labels).to(x.dtype)
+        t = sigma / (1 + sigma)
+        x_t = x * per_image(1 - t, x)
+        v = self._given(x_t.to(self._kind), t.to(self._kind), self._labels).to(x.dtype)
+        return data_of(x_t, v, t)
 
 
 def _require_shape(flow: Flow, x: Tensor) -> None:

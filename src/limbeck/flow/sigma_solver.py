@@ -5,14 +5,16 @@ It is what diffusion teachers are sampled with when pairs are made (Karras et al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from limbeck.bounds import Positive
 from limbeck.errors import ConfigError
-from limbeck.flow.solvers import Path
-from limbeck.flow.velocity import Flow
+from limbeck.flow.solvers import Path, Solver, one_each, two_each
 
 
 def sigma_grid(
@@ -36,41 +38,55 @@ def sigma_grid(
     return (*((high + i / max(steps - 1, 1) * (low - high)) ** rho for i in range(steps)), 0.0)
 
 
-@torch.no_grad()
 def sigma_heun(
-    flow: Flow,
-    noise: Tensor,
-    sigmas: Sequence[float],
-    labels: Tensor | None = None,
-    *,
-    heun: bool = True,
-    keep: bool = False,
+    *, sigma_min: Positive = 0.002, sigma_max: Positive = 80.0, rho: Positive = 7.0, heun: bool = True
+) -> Solver:
+    """EDM's own sampler, for diffusion teachers: 2N - 1 evaluations for N levels.
+
+    Args:
+        sigma_min: the last level above 0.
+        sigma_max: the first; no flow is asked beyond the last time that it has seen.
+        rho: of the grid.
+        heun: correct every step but the last; false is Euler's rule, with an evaluation a step.
+    """
+
+    def grid(steps: int) -> tuple[float, ...]:
+        sigmas = sigma_grid(steps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
+        return tuple(sigma / (1 + sigma) for sigma in sigmas)
+
+    price = two_each if heun else one_each
+    name = "sigma_heun"
+    return Solver(name, partial(_walk, heun=heun), partial(price, name), one_way=True, grid=grid)
+
+
+def _walk(velocity: Any, x: Tensor, times: Sequence[float], keep: bool, *, heun: bool) -> Path:
+    sigmas = [t / (1 - t) for t in times]
+    return follow(velocity.denoise, x / (1 - times[0]), sigmas, heun=heun, keep=keep)
+
+
+def follow(
+    denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Sequence[float], *, heun: bool, keep: bool
 ) -> Path:
     """Follow dx/dsigma = (x - D(x; sigma)) / sigma from the first level to 0.
 
     Args:
-        flow: asked for its denoiser.
-        noise: standard normal, (n, c, h, w); the state is in its precision, the network in its own.
+        denoise: (x, sigma) to the data, sigma (n,) in double precision.
+        x: noise times the first level, (n, c, h, w); the state keeps its precision.
         sigmas: falling, the last 0.
-        labels: (n,) or None.
-        heun: correct every step but the last; False is Euler's rule.
+        heun: correct every step but the last.
         keep: keep the states.
-
-    Returns:
-        The path; 2N - 1 evaluations for N steps, N without correction.
     """
-    kind = next(flow.parameters()).dtype
 
-    def slope(x: Tensor, sigma: float) -> Tensor:
-        level = torch.full((len(x),), sigma, dtype=torch.float64, device=x.device)
-        found = flow.denoise(x.to(kind), level, labels)
-        return (x - found.to(x.dtype)) / sigma
+    def slope(state: Tensor, sigma: float) -> Tensor:
+        level = torch.full((len(state),), sigma, dtype=torch.float64, device=state.device)
+        return (state - denoise(state, level)) / sigma
 
-    path = Path(noise * sigmas[0])
-    path.states = [path.x] if keep else []
+    path = Path(x, [x] if keep else [])
     for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
         d = slope(path.x, now)
         path.evaluations += 1
+        if keep:
+            path.estimates.append(path.x - now * d)
         end = path.x + (then - now) * d
         if heun and then > 0:
             end = path.x + (then - now) * (d + slope(end, then)) / 2
@@ -79,5 +95,3 @@ def sigma_heun(
         if keep:
             path.states.append(end)
     return path
-
-

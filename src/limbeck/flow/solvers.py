@@ -53,6 +53,7 @@ class Solver:
         steps: how many steps a number of evaluations pays for; refuses a number that cannot be spent.
         straight_only: it leads to the right end on straight flows alone.
         one_way: it only generates.
+        grid: its own times for a number of steps, or None for the uniform ones.
     """
 
     name: str
@@ -60,16 +61,17 @@ class Solver:
     steps: Callable[[int], int]
     straight_only: bool = False
     one_way: bool = False
+    grid: Callable[[int], tuple[float, ...]] | None = None
 
 
 def euler() -> Solver:
     """First order: x + (to - t) v. One step of it is the flow's data prediction."""
-    return Solver("euler", _euler, partial(_one_each, "euler"))
+    return Solver("euler", _euler, partial(one_each, "euler"))
 
 
 def heun() -> Solver:
     """Second order: Euler, then the mean of both ends' velocities; the last step is Euler's (section 5)."""
-    return Solver("heun", _heun, partial(_two_each, "heun"))
+    return Solver("heun", _heun, partial(two_each, "heun"))
 
 
 def anchored() -> Solver:
@@ -77,13 +79,13 @@ def anchored() -> Solver:
 
     It is no consistent integrator: on a curved flow its error grows with the number of steps.
     """
-    return Solver("anchored", _anchored, partial(_one_each, "anchored"), straight_only=True, one_way=True)
+    return Solver("anchored", _anchored, partial(one_each, "anchored"), straight_only=True, one_way=True)
 
 
 def anchored_heun() -> Solver:
     """The new rule with Heun's mean velocity."""
     return Solver(
-        "anchored_heun", _anchored_heun, partial(_two_each, "anchored_heun"), straight_only=True, one_way=True
+        "anchored_heun", _anchored_heun, partial(two_each, "anchored_heun"), straight_only=True, one_way=True
     )
 
 
@@ -93,7 +95,7 @@ def renoised(*, seed: NonNegativeInt = 0) -> Solver:
     Args:
         seed: of the noise.
     """
-    return Solver("renoised", partial(_renoised, seed=seed), partial(_one_each, "renoised"), one_way=True)
+    return Solver("renoised", partial(_renoised, seed=seed), partial(one_each, "renoised"), one_way=True)
 
 
 def _euler(velocity: Velocity, x: Tensor, times: Sequence[float], keep: bool) -> Path:
@@ -168,13 +170,15 @@ def _step(path: Path, x: Tensor, before: Tensor, v: Tensor, t: float, up: bool, 
         path.estimates.append(before + (1 - t) * v if up else before - t * v)
 
 
-def _one_each(name: str, evaluations: int) -> int:
+def one_each(name: str, evaluations: int) -> int:
+    """Steps of a rule with an evaluation a step."""
     if evaluations < 1:
         raise ConfigError(f"{name} needs at least 1 network evaluation; got {evaluations}.")
     return evaluations
 
 
-def _two_each(name: str, evaluations: int) -> int:
+def two_each(name: str, evaluations: int) -> int:
+    """Steps of a rule with two evaluations a step and one in the last."""
     if evaluations < 1 or evaluations % 2 == 0:
         low = max(1, evaluations - 1)
         raise ConfigError(

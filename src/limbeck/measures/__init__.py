@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 from limbeck.lazy import make_lazy
 from limbeck.measures._registry import FILES, MEASURES, register
 
-_PUBLIC = FILES
+_PUBLIC = {
+    **FILES,
+    "DensityCoverage": "manifold",
+    "InceptionFeatures": "inception",
+    "InceptionScore": "inception",
+    "ModeCoverage": "mode_coverage",
+    "Moments": "frechet",
+    "PrecisionRecall": "manifold",
+    "inception_features": "inception",
+    "moments": "frechet",
+    "read_statistics": "reference_statistics",
+    "write_statistics": "reference_statistics",
+}
 
 if TYPE_CHECKING:
     from limbeck.measures.accuracy import accuracy, top_k_accuracy
@@ -15,20 +27,58 @@ if TYPE_CHECKING:
     from limbeck.measures.calibration import expected_calibration_error, negative_log_likelihood
     from limbeck.measures.confusion import confusion_matrix, per_class_accuracy
     from limbeck.measures.cost import flops, parameters
+    from limbeck.measures.energy_distance import energy_distance
+    from limbeck.measures.frechet import Moments, frechet_distance, frechet_from_moments, moments
+    from limbeck.measures.inception import (
+        InceptionFeatures,
+        InceptionScore,
+        fid,
+        inception_features,
+        inception_score,
+    )
+    from limbeck.measures.manifold import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
+    from limbeck.measures.mmd import mmd
+    from limbeck.measures.mode_coverage import ModeCoverage, mode_coverage
+    from limbeck.measures.reference_statistics import read_statistics, write_statistics
+    from limbeck.measures.sliced_wasserstein import sliced_wasserstein
+    from limbeck.measures.two_sample import nearest_neighbour_accuracy
+    from limbeck.measures.wasserstein import wasserstein
 
 __all__ = [
     "MEASURES",
+    "DensityCoverage",
+    "InceptionFeatures",
+    "InceptionScore",
+    "ModeCoverage",
+    "Moments",
+    "PrecisionRecall",
     "accuracy",
     "agreement",
     "confusion_matrix",
+    "density_coverage",
+    "energy_distance",
     "expected_calibration_error",
+    "fid",
     "flops",
+    "frechet_distance",
+    "frechet_from_moments",
+    "inception_features",
+    "inception_score",
     "kl_to_teacher",
+    "mmd",
+    "mode_coverage",
+    "moments",
+    "nearest_neighbour_accuracy",
     "negative_log_likelihood",
     "parameters",
     "per_class_accuracy",
+    "precision_recall",
+    "read_statistics",
     "register",
+    "sliced_wasserstein",
     "top_k_accuracy",
+    "wasserstein",
+    "write_statistics",
 ]
 
 make_lazy(__name__)

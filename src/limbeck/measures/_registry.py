@@ -15,6 +15,18 @@ FILES = {
     "expected_calibration_error": "calibration",
     "parameters": "cost",
     "flops": "cost",
+    "sliced_wasserstein": "sliced_wasserstein",
+    "energy_distance": "energy_distance",
+    "mmd": "mmd",
+    "frechet_distance": "frechet",
+    "frechet_from_moments": "frechet",
+    "precision_recall": "manifold",
+    "density_coverage": "manifold",
+    "nearest_neighbour_accuracy": "two_sample",
+    "wasserstein": "wasserstein",
+    "mode_coverage": "mode_coverage",
+    "fid": "inception",
+    "inception_score": "inception",
 }
 """Name of a measure -> file of this package that defines it."""
 

@@ -1,0 +1,87 @@
+"""MeanFlow: the mean velocity over an interval, so that one step crosses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.bounds import Fraction, NonNegative, Positive
+from limbeck.errors import ConfigError
+from limbeck.flow.methods._base import Call, Ground, Method, chord_of, frozen_of
+from limbeck.flow.path import per_image
+from limbeck.flow.velocity import Predicts
+from limbeck.losses.pseudo_huber import squared_error
+from limbeck.protocols import Batch
+
+
+def mean_flow(
+    ground: Ground,
+    *,
+    mean: float = -4.0,
+    std: Positive = 1.6,
+    share_equal: Fraction = 0.25,
+    power: NonNegative = 0.75,
+    floor: Positive = 1e-2,
+) -> Method:
+    """Learn u(x_t, r, t) = v - (t - r) du/dt, with the derivative along the path by forward differentiation.
+
+    On a reflow's pairs it is Re-MeanFlow, where the page's authors keep the U-shaped times.
+
+    Args:
+        ground: student with `interval: true`, times.
+        mean: of the logit of r, which is then at most t.
+        std: of the logit of r.
+        share_equal: of the batch where r = t, plain flow matching.
+        power: of the weight 1 / (mean squared error + floor)^power.
+        floor: of that weight.
+
+    Raises:
+        ConfigError: several processes; a forward derivative through the wrapper of several processes would leave
+            its gradients unsummed.
+
+    References:
+        Geng et al., Mean Flows for One-step Generative Modeling, NeurIPS 2025 [geng2025mean].
+    """
+    if ground.world > 1:
+        raise ConfigError("mean_flow trains in one process: start it without accelerate launch.")
+    return _MeanFlow(ground, ground.student, mean, std, share_equal, power, floor)
+
+
+@dataclass
+class _MeanFlow:
+    ground: Ground
+    root: nn.Module
+    mean: float
+    std: float
+    share_equal: float
+    power: float
+    floor: float
+    predicts: Predicts = "average velocity"
+    passes: int = 2
+    needs_pairs: bool = False
+
+    def losses(self, call: Call, batch: Batch) -> Tensor:
+        """Weighted squared error of the mean velocity."""
+        chord = chord_of(batch, self.ground.times)
+        labels, t, v = batch["labels"], chord.t, chord.velocity
+        n = len(t)
+        r = torch.minimum(torch.sigmoid(self.mean + self.std * torch.randn_like(t)), t)
+        r = torch.where(torch.rand(n, device=t.device) < self.share_equal, t, r)
+        flow = self.root
+
+        def average(x: Tensor, time: Tensor, length: Tensor) -> Tensor:
+            found: Tensor = flow(x, time, labels, length)
+            return found
+
+        # r stays while t moves, so the length of the interval grows with t.
+        ones = torch.ones_like(t)
+        u, rate = torch.func.jvp(average, (chord.point, t, t - r), (v, ones, ones))
+        target = (v - per_image(t - r, v) * rate).detach()
+        error = squared_error(u, target)
+        return error / (error.detach() + self.floor).pow(self.power)
+
+    def frozen(self) -> Mapping[str, nn.Module]:
+        return frozen_of(self.ground)

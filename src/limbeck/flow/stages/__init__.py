@@ -1,0 +1,1 @@
+"""The stages of flow distillation, one a file."""
