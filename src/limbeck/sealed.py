@@ -1,6 +1,7 @@
 """Tensors with a card and a checksum in one safetensors file, read through memory maps.
 
-The metadata key `limbeck` holds a JSON card; its `sha256` covers the rest of the card and every tensor. Nothing in a
+The metadata key `limbeck` holds a JSON card; its `sha256` covers the rest of the card and every tensor. Nothing
+in a
 file is ever executed, and a file that was cut short or changed is refused.
 """
 
@@ -118,7 +119,9 @@ class Sealed:
                 return np.zeros(shape, kind)
             return np.memmap(self.path, kind, "r", start + about["data_offsets"][0], shape)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise CheckpointError(f"{self.path} is cut short or damaged at '{name}' ({error}). {self._again}") from error
+            raise CheckpointError(
+                f"{self.path} is cut short or damaged at '{name}' ({error}). {self._again}"
+            ) from error
 
 
 def _digest(card: Mapping[str, Any], contents: Mapping[str, np.ndarray[Any, Any]]) -> str:

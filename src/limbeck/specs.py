@@ -176,6 +176,8 @@ SUPPLIED = frozenset(
         "teacher_shapes",
         "class_of",
         "split",
+        "image_shape",
+        "classes",
     }
 )
 """Settings that a stage fills in from the data or from another model, so a recipe need not give them."""

@@ -42,7 +42,9 @@ def test_time_density(recorded):
         assert drawn.var() == pytest.approx(0.115671 if a == 4 else float(drawn.var()), abs=1e-4)
         grid = arrays["grid"].double()
         density = arrays[f"a{a}_density"].double()
-        slope = torch.autograd.functional.jacobian(lambda q, a=a: times.u_shaped(q, a=float(a)), quantiles[::20000])
+        slope = torch.autograd.functional.jacobian(
+            lambda q, a=a: times.u_shaped(q, a=float(a)), quantiles[::20000]
+        )
         at = times.u_shaped(quantiles[::20000], a=float(a))
         wanted = density[(at * 100).round().long()]
         assert torch.allclose(1 / slope.diagonal(), wanted, rtol=0.05), grid
@@ -120,8 +122,12 @@ def test_solvers(recorded, listed, recorded_net):
             grid = generation_grid(solver_of(rule), None if given else number, given)
             path = _walked(net, arrays["z1"] * (1 - 1e-5), grid, rule)
         assert path.evaluations == number or case.get("time_schedule"), name
-        torch.testing.assert_close(torch.stack(path.states), arrays[f"{name}_traj"], rtol=1e-5, atol=5e-6, msg=lambda m: f"{name} {m}")
-        torch.testing.assert_close(torch.stack(path.estimates), arrays[f"{name}_x0hat"], rtol=1e-5, atol=5e-6, msg=lambda m: f"{name} {m}")
+        torch.testing.assert_close(
+            torch.stack(path.states), arrays[f"{name}_traj"], rtol=1e-5, atol=5e-6, msg=lambda m: f"{name} {m}"
+        )
+        torch.testing.assert_close(
+            torch.stack(path.estimates), arrays[f"{name}_x0hat"], rtol=1e-5, atol=5e-6, msg=lambda m: f"{name} {m}"
+        )
         if f"{name}_straightness" in arrays:
             wanted = arrays[f"{name}_straightness"]
             torch.testing.assert_close(straightness(path.states), wanted, rtol=1e-4, atol=1e-5)

@@ -37,7 +37,7 @@ def test_by_definition_with_the_neighbours_of_scikit_learn(k, monkeypatch) -> No
 def test_as_torch_fidelity_has_precision_and_recall() -> None:
     library = pytest.importorskip("torch_fidelity.metric_prc")
     theirs = library.prc_features_to_metric(
-        RIGHT.float(), LEFT.float(), prc_neighborhood=3, prc_batch_size=1000, verbose=False
+        LEFT.float(), RIGHT.float(), prc_neighborhood=3, prc_batch_size=1000, verbose=False
     )
     ours = precision_recall(LEFT, RIGHT)
     assert (ours.precision, ours.recall) == pytest.approx((theirs["precision"], theirs["recall"]))

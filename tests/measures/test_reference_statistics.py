@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from limbeck.errors import ConfigError, DataError
 from limbeck.measures import Moments, read_statistics, write_statistics
@@ -30,7 +31,7 @@ def test_our_own_file(tmp_path) -> None:
     assert torch.equal(covariance, gathered.covariance)
     with safe_open(tmp_path / "ref.safetensors", "pt") as file:
         assert json.loads(file.metadata()["limbeck"]) == {"count": 20, "note": "twenty draws"}
-    with pytest.raises(ConfigError, match="written as .safetensors"):
+    with pytest.raises(ConfigError, match=r"written as \.safetensors"):
         write_statistics(tmp_path / "ref.npz", gathered)
     with pytest.raises(DataError, match="at least 1 samples"):
         write_statistics(tmp_path / "none.safetensors", Moments())
@@ -49,7 +50,7 @@ def test_files_that_cannot_be_used(tmp_path) -> None:
             read_statistics(file)
     with file.open("wb") as target:
         np.save(target, np.zeros(3))
-    with pytest.raises(DataError, match="one array, not an archive"):
+    with pytest.raises(DataError, match="no mu and no sigma; it holds one array without a name"):
         read_statistics(file)
     np.savez(file, mu=np.zeros(3), cov=np.eye(3))
     with pytest.raises(DataError, match="has no sigma; it holds mu, cov"):
@@ -63,6 +64,9 @@ def test_files_that_cannot_be_used(tmp_path) -> None:
     np.savez(file, mu=np.array([{}], dtype=object), sigma=np.eye(3))
     with pytest.raises(DataError, match="cannot read"):
         read_statistics(file)
+    save_file({"mean": torch.zeros(3)}, tmp_path / "ref.safetensors")
+    with pytest.raises(DataError, match="no mu and no sigma; it holds mean"):
+        read_statistics(tmp_path / "ref.safetensors")
     (tmp_path / "ref.safetensors").write_bytes(b"no header")
     with pytest.raises(DataError, match="cannot read"):
         read_statistics(tmp_path / "ref.safetensors")

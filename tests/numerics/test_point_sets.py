@@ -30,7 +30,7 @@ def test_errors_name_the_side() -> None:
         point_sets("x", a=good[:, :0], b=good)
     with pytest.raises(ShapeError, match=r"a \(4, 3\) \(3 each\), b \(4, 2\) \(2 each\)"):
         point_sets("x", a=good, b=good[:, :2])
-    with pytest.raises(ShapeError, match=r"a must be real numbers .* complex64"):
+    with pytest.raises(ShapeError, match=r"a must be real numbers .*complex64"):
         point_sets("x", a=good.to(torch.complex64))
     with pytest.raises(ShapeError, match=r"a must be real numbers of shape \(n, ...\), got shape \(\)"):
         point_sets("x", a=torch.tensor(1.0))

@@ -12,9 +12,10 @@ def registries() -> Mapping[str, Registry]:
     from limbeck.classify._registry import COSTS, PROJECTORS
     from limbeck.dataset._registry import SYNTHESES
     from limbeck.engine._registry import OPTIMIZERS, SCHEDULES
+    from limbeck.flow import _registry as flow
     from limbeck.losses._registry import LOSSES
     from limbeck.measures._registry import MEASURES
-    from limbeck.models._registry import MODELS
+    from limbeck.models._registry import MODELS, VELOCITY_NETWORKS
     from limbeck.sources._registry import AUGMENTS, SOURCES
 
     return {
@@ -25,6 +26,14 @@ def registries() -> Mapping[str, Registry]:
         "projectors": PROJECTORS,
         "costs": COSTS,
         "syntheses": SYNTHESES,
+        "networks": VELOCITY_NETWORKS,
+        "parameterisations": flow.PARAMETERISATIONS,
+        "times": flow.TIMES,
+        "objectives": flow.OBJECTIVES,
+        "distances": flow.DISTANCES,
+        "samplers": flow.METHODS,
+        "solvers": flow.SOLVERS,
+        "targets": flow.TARGETS,
         "measures": MEASURES,
         "optimizers": OPTIMIZERS,
         "schedules": SCHEDULES,
@@ -77,6 +86,14 @@ WORDS = (
     "projectors",
     "costs",
     "syntheses",
+    "networks",
+    "parameterisations",
+    "times",
+    "objectives",
+    "distances",
+    "samplers",
+    "solvers",
+    "targets",
     "measures",
     "optimizers",
     "schedules",

@@ -93,7 +93,7 @@ class Machine:
         self.accelerator.wait_for_everyone()
 
     def release(self) -> None:
-        """Let go of the modules and optimizers that were wrapped for training; Accelerate keeps all it ever saw."""
+        """Let go of what was wrapped for training; Accelerate keeps all it ever saw."""
         if self.world > 1:
             self.accelerator.free_memory()
 

@@ -6,32 +6,28 @@ from limbeck.registry import Registry
 
 TIMES = Registry(
     "time distribution",
-    {
-        name: "limbeck.flow.times"
-        for name in ("uniform", "u_shaped", "logit_normal", "exponential", "at", "steps_of")
-    },
+    dict.fromkeys(("uniform", "u_shaped", "logit_normal", "exponential", "at", "steps_of"), "limbeck.flow.times"),
 )
 """`name(quantile, *, settings) -> t`: inverse distribution functions, so that draws are uniform numbers."""
 
 OBJECTIVES = Registry(
     "flow objective",
-    {name: "limbeck.flow.objectives" for name in ("l2", "rms", "huber", "perceptual", "perceptual_huber")},
+    dict.fromkeys(("l2", "rms", "huber", "perceptual", "perceptual_huber"), "limbeck.flow.objectives"),
 )
 """`name(chord, velocity, distance, *, settings) -> (n,)`."""
 
 PARAMETERISATIONS = Registry(
     "parameterisation",
-    {
-        name: "limbeck.flow.parameterisations"
-        for name in ("velocity", "data", "noise", "edm", "edm_ve", "edm_vp", "ddpm")
-    },
+    dict.fromkeys(
+        ("velocity", "data", "noise", "edm", "edm_ve", "edm_vp", "ddpm"), "limbeck.flow.parameterisations"
+    ),
 )
 """`name(*, settings) -> Parameterisation`: what the output of a network means."""
 
 SOLVERS = Registry(
     "solver",
     {
-        **{name: "limbeck.flow.solvers" for name in ("euler", "heun", "anchored", "anchored_heun", "renoised")},
+        **dict.fromkeys(("euler", "heun", "anchored", "anchored_heun", "renoised"), "limbeck.flow.solvers"),
         "adaptive": "limbeck.flow.adaptive",
         "sigma_heun": "limbeck.flow.sigma_solver",
     },
@@ -55,13 +51,10 @@ DISTANCES = Registry(
     "perceptual distance",
     {"lpips_vgg": "limbeck.flow.perception", "classifier": "limbeck.flow.perception"},
 )
-"""`name(*, settings) -> FeatureDistance`."""
+"""`name(model, *, settings) -> FeatureDistance`; the model is a trained classifier, or None."""
 
 TARGETS = Registry(
     "target",
-    {
-        name: "limbeck.flow.targets"
-        for name in ("eight_gaussians", "moons", "checkerboard", "gaussian")
-    },
+    dict.fromkeys(("eight_gaussians", "moons", "checkerboard", "gaussian"), "limbeck.flow.targets"),
 )
 """`name(count, generator, *, settings) -> (n, 2, 1, 1)`: distributions in the plane."""

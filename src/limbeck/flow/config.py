@@ -103,13 +103,15 @@ class TrainStage(_Data):
     """Share of labels left out in training, for guidance; 0.1 is usual."""
     times: TimesSpec = Spec(name="uniform")
     """Distribution of training times; independent pairs want uniform or logit-normal."""
-    training: FlowTraining = FlowTraining()
+    train: FlowTraining = FlowTraining()
     """How."""
 
     @model_validator(mode="after")
     def _has_data(self) -> Self:
         if self.source is None and self.target is None:
-            raise ValueError("a flow is trained on data: source: <images>, or target: <a distribution in the plane>")
+            raise ValueError(
+                "a flow is trained on data: source: <images>, or target: <a distribution in the plane>"
+            )
         if self.label_dropout and not self.conditional:
             raise ValueError("label_dropout leaves labels out, and conditional: false has none")
         if self.conditional and self.target is not None:
@@ -213,6 +215,7 @@ class DistillStage(_Data, Learning):
         "pairs": "pairs",
         "real_pairs": "pairs",
         "features": "classifier",
+        "begin": "flow",
     }
 
     kind: Literal["flow.distill"] = "flow.distill"
@@ -226,7 +229,9 @@ class DistillStage(_Data, Learning):
     """A classifier for distance: classifier."""
     network: NetworkSpec | None = None
     """Another network than the teacher's; needs initialise: random."""
-    training: FlowTraining = FlowTraining()
+    begin: str | None = None
+    """Begin with this flow's weights instead of the teacher's, as the paper's fine-tuning on real pairs does."""
+    train: FlowTraining = FlowTraining()
     """How."""
 
     @model_validator(mode="after")
@@ -234,8 +239,12 @@ class DistillStage(_Data, Learning):
         check_learning(self, pairs=self.pairs, real_pairs=self.real_pairs, features=self.features)
         if self.on_data and self.source is None and self.target is None:
             raise ValueError("on_data: true takes real data: source: <images>")
+        if self.begin is not None and self.initialise == "random":
+            raise ValueError("begin: weights to begin with, and initialise: random, exclude each other")
         if self.network is not None and self.initialise == "teacher":
-            raise ValueError("network: another network cannot begin with the teacher's weights; initialise: random")
+            raise ValueError(
+                "network: another network cannot begin with the teacher's weights; initialise: random"
+            )
         return self
 
     def cites(self) -> tuple[str, ...]:
@@ -261,7 +270,9 @@ def check_learning(
     sees = learning.objective.name in ("perceptual", "perceptual_huber")
     sees = sees or learning.method.settings.get("loss") == "perceptual"
     if sees and learning.distance is None:
-        raise ValueError(f"{where}objective {learning.objective.name}: which distance? distance: lpips_vgg or classifier")
+        raise ValueError(
+            f"{where}objective {learning.objective.name}: which distance? distance: lpips_vgg or classifier"
+        )
     if learning.distance is not None and learning.distance.name == "classifier" and features is None:
         raise ValueError(f"{where}distance: classifier needs features: <a stage or file of a trained classifier>")
 
@@ -284,7 +295,7 @@ class Scoring(Config):
     path_steps: Annotated[int, Field(ge=2)] = 16
     """Steps that straightness and curvature are measured over."""
     inception_weights: str | None = None
-    """File of the Inception network of FID (pt_inception-2015-12-05-6726825d.pth); FID and IS are measured with it."""
+    """File of the Inception network (pt_inception-2015-12-05-6726825d.pth); FID and IS are measured with it."""
     rounds: tuple[PositiveInt, ...] = ()
     """Evaluations each way of an inversion and reconstruction, for its error."""
 
@@ -343,7 +354,7 @@ class CompareStage(_Data):
     """Name in the table -> how it learns."""
     seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
     """One student for each seed and variant."""
-    training: FlowTraining = FlowTraining()
+    train: FlowTraining = FlowTraining()
     """How; the same for all."""
     equal: Literal["passes", "steps"] = "passes"
     """What all have the same of: forward passes of networks in training, counted as the paper counts them, or

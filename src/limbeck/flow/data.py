@@ -106,7 +106,8 @@ def images_of(source: Source, *, device: torch.device, flip: bool = False) -> Im
     pixels, labels = getattr(source, "images", None), getattr(source, "labels", None)
     if not isinstance(pixels, Tensor) or not isinstance(labels, Tensor):
         raise DataError(
-            f"{type(source).__name__} reads its images one by one; flows keep them on the device. Give a size that "
+            f"{type(source).__name__} reads its images one by one; flows keep them on the device. Give a "
+            "size that "
             "fits, e.g. {name: folder, root: ..., size: 64}, or a Parquet source."
         )
     return Images(pixels.to(device), labels.to(device), tuple(source.class_names), source.fingerprint, flip)

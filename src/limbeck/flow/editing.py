@@ -43,7 +43,7 @@ def invert(
         keep: keep states and estimates.
 
     Returns:
-        `x` is the noise that generates the data, which is typical for the flow if its norm is that of normal noise.
+        `x` is the noise that generates the data; it is typical for the flow if its norm is that of normal noise.
 
     Raises:
         ConfigError: a solver that only generates, or a budget that it cannot spend.
@@ -122,8 +122,8 @@ def interpolate(
     Returns:
         (points, n, c, h, w).
     """
-    ends = [invert(flow, x, labels, evaluations=evaluations).x for x in (first, second)]
-    between = slerp(*ends, torch.linspace(0, 1, points, device=first.device))
+    start, end = (invert(flow, x, labels, evaluations=evaluations).x for x in (first, second))
+    between = slerp(start, end, torch.linspace(0, 1, points, device=first.device))
     told = labels.repeat(points) if labels is not None else None
     made = sample(flow, between.flatten(0, 1), told, evaluations=generate if times is None else None, times=times)
     return made.x.view_as(between)

@@ -1,8 +1,10 @@
 """What a flow is trained to minimise, image by image.
 
-Every function is `name(chord, velocity, distance, *, settings) -> (n,)`. The chord says where the velocity was asked
+Every function is `name(chord, velocity, distance, *, settings) -> (n,)`. The chord says where the velocity was
+asked
 for; the distance is a perceptual one, for the objectives that have such a term. Once a flow is straight, every
-distance that vanishes only at equality has the same optimum; on independent pairs only the squared one leads to the
+distance that vanishes only at equality has the same optimum; on independent pairs only the squared one leads to
+the
 flow (Lee et al. 2024, sections 3 and 4.2).
 """
 
@@ -46,7 +48,7 @@ class Chord:
 
     @property
     def velocity(self) -> Tensor:
-        """z - x, which the velocity shall be."""
+        """Z - x, which the velocity shall be."""
         return self.z - self.x
 
 

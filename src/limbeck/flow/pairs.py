@@ -1,8 +1,11 @@
 """Pairs of data and noise that a flow couples: a folder of checksummed shards.
 
-A pair's noise is a pure function of the store's seed and the pair's index (`limbeck.seeding.normals`), so a generated
-pair is kept as its image alone and can be made again from its index; pairs of real data keep the noise that inversion
-gave. `manifest.json` says whose pairs they are; each shard `pairs-00000.safetensors` holds `images`, and where there
+A pair's noise is a pure function of the store's seed and the pair's index (`limbeck.seeding.normals`), so a
+generated
+pair is kept as its image alone and can be made again from its index; pairs of real data keep the noise that
+inversion
+gave. `manifest.json` says whose pairs they are; each shard `pairs-00000.safetensors` holds `images`, and where
+there
 are some `labels` and `noise`.
 """
 
@@ -33,7 +36,7 @@ Kept = Literal["uint8", "float16", "float32"]
 Direction = Literal["generated", "inverted"]
 _BYTES = {"uint8": 1, "float16": 2, "float32": 4}
 RESIDENT_BYTES = 4_000_000_000
-"""Up to so many bytes of images and noise are kept on the device for training; larger stores are read from disk."""
+"""Up to so many bytes of images and noise are kept on the device in training; larger stores stay on disk."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,8 @@ def begin(folder: Path, manifest: Manifest) -> None:
         found = read_manifest(folder)
         if found.digest != manifest.digest or found.shard_size != manifest.shard_size:
             raise CheckpointError(
-                f"{folder} holds other pairs ({_difference(found, manifest)}). Begin in another folder, or remove it."
+                f"{folder} holds other pairs ({_difference(found, manifest)}). Begin in another folder, or "
+                "remove it."
             )
         if found.count == manifest.count:
             return
@@ -253,7 +257,7 @@ class Pairs:
             )
 
     def norm_ratio(self, count: int = 1000) -> float:
-        """Mean squared norm of the noise over that of normal noise: 1 where inversion lands among typical noise."""
+        """Mean square of the noise: 1 where inversion lands among typical noise."""
         noise = self.noise(torch.arange(min(count, len(self))))
         return float(noise.double().square().mean())
 
@@ -262,7 +266,9 @@ class Pairs:
         shard_of = rows // self.manifest.shard_size
         if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
             raise DataError(f"pairs run from 0 to {len(self) - 1}; asked for {rows.min()} to {rows.max()}.")
-        parts = [self._shards[s].rows(name, rows[shard_of == s] % self.manifest.shard_size) for s in np.unique(shard_of)]
+        parts = [
+            self._shards[s].rows(name, rows[shard_of == s] % self.manifest.shard_size) for s in np.unique(shard_of)
+        ]
         places = torch.from_numpy(np.concatenate([np.flatnonzero(shard_of == s) for s in np.unique(shard_of)]))
         joined = torch.cat(parts)
         out = torch.empty_like(joined)

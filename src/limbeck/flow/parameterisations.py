@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from limbeck.bounds import Positive, PositiveInt
 from limbeck.flow.kernels import BETA_MIN, BETA_RANGE, vp_scale, vp_time
-from limbeck.flow.path import END, data_of, per_image, velocity_to_data, velocity_to_noise
+from limbeck.flow.path import END, per_image, velocity_to_data, velocity_to_noise
 
 Network = Callable[..., Tensor]
 """`network(x, time, labels)`, or with a fourth argument for the length of an interval."""
@@ -30,8 +30,8 @@ class Parameterisation:
     Attributes:
         velocity: (network, x, t, labels, *interval) to v; x (n, c, h, w), t (n,) in [0, 1].
         trained: first and last time that the network has seen in training.
-        denoise: (network, x, sigma, labels) to D(x; sigma), for models that are denoisers themselves: at small noise
-            levels the way over the flow's time would cost digits.
+        denoise: (network, x, sigma, labels) to D(x; sigma), for models that are denoisers themselves: at small
+            noise levels the way over the flow's time would cost digits.
     """
 
     velocity: Callable[..., Tensor]
@@ -94,7 +94,8 @@ def edm(
 
         v = ((t - sd^2 (1 - t)) x_t - sd sqrt(q) F) / q.
 
-    It equals (x_t - D(x_t / (1 - t); t / (1 - t))) / t and divides by nothing that vanishes; in single precision the
+    It equals (x_t - D(x_t / (1 - t); t / (1 - t))) / t and divides by nothing that vanishes; in single
+    precision the
     chain of divisions is wrong in the fourth digit near the data.
 
     Args:
@@ -214,7 +215,9 @@ def _log_sigmas(schedule: str, start: float, end: float, steps: int) -> Tensor:
     elif schedule == "scaled_linear":
         betas = torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64).square()
     else:
-        bar = torch.cos((torch.arange(steps + 1, dtype=torch.float64) / steps + 0.008) / 1.008 * math.pi / 2).square()
+        bar = torch.cos(
+            (torch.arange(steps + 1, dtype=torch.float64) / steps + 0.008) / 1.008 * math.pi / 2
+        ).square()
         betas = (1 - bar[1:] / bar[:-1]).clamp(max=0.999)
     bar = torch.cumprod(1 - betas, 0)
     return ((1 - bar) / bar).log() / 2

@@ -5,7 +5,6 @@ All functions take images (n, c, h, w) and times (n,), and are exact for any cou
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from limbeck.errors import InputError
@@ -59,6 +58,7 @@ def require_times(t: Tensor) -> None:
     outside = ~((t >= 0) & (t <= 1))
     if bool(outside.any()):
         raise InputError(
-            f"times run from 0 (data) to 1 (noise); got {float(t[outside][0]):g}. A model that counts steps or noise "
+            f"times run from 0 (data) to 1 (noise); got {float(t[outside][0]):g}. A model that counts steps "
+            "or noise "
             "levels is told so by its parameterisation."
         )

@@ -64,13 +64,17 @@ class FeatureDistance(nn.Module):
         return self._maps(images)
 
 
-def lpips_vgg(*, vgg_weights: str = VGG_FILE, size: PositiveInt = 224) -> FeatureDistance:
+def lpips_vgg(
+    model: nn.Module | None = None, *, vgg_weights: str = VGG_FILE, size: PositiveInt = 224
+) -> FeatureDistance:
     """LPIPS as the paper computes it: VGG-16 with mean pooling in place of max pooling, at 224 pixels.
 
-    The linear heads come with the package `lpips`; VGG-16's own weights have to be a local file, because nothing is
+    The linear heads come with the package `lpips`; VGG-16's own weights have to be a local file, because
+    nothing is
     fetched here.
 
     Args:
+        model: not used.
         vgg_weights: torchvision's `vgg16-397923af.pth` (IMAGENET1K_V1), or the same as safetensors.
         size: images are resized to so many pixels; the paper's 224 is much work for small images on a CPU.
 
@@ -107,7 +111,9 @@ def classifier(model: nn.Module | None = None) -> FeatureDistance:
         ModelError: one without feature maps.
     """
     if model is None:
-        raise ConfigError("distance: classifier needs a trained classifier: features: <a stage or a model's file>.")
+        raise ConfigError(
+            "distance: classifier needs a trained classifier: features: <a stage or a model's file>."
+        )
     model = model.eval().requires_grad_(False)
     normalised = _normalised(model)
     example = normalised(torch.zeros(2, *_shape(model), device=next(model.parameters()).device))
@@ -169,7 +175,9 @@ def _normalised(model: nn.Module) -> Callable[[Tensor], Tensor]:
 
     def prepared(images: Tensor) -> Tensor:
         if images.shape[1] != channels:
-            raise ModelError(f"the classifier looks at images of {channels} channels, these have {images.shape[1]}.")
+            raise ModelError(
+                f"the classifier looks at images of {channels} channels, these have {images.shape[1]}."
+            )
         if tuple(images.shape[2:]) != (height, width):
             images = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
         return ((images + 1) / 2 - mean.to(images)) / std.to(images)
@@ -182,8 +190,10 @@ def _vgg(file: Path) -> nn.Sequential:
 
     if not file.is_file():
         raise ConfigError(
-            f"LPIPS needs the weights of VGG-16 in a file, and there is none at {file}. Nothing is fetched here: get "
-            f"torchvision's {VGG_FILE} and give its path (distance: {{name: lpips_vgg, vgg_weights: ...}}), or take "
+            f"LPIPS needs the weights of VGG-16 in a file, and there is none at {file}. Nothing is fetched "
+            "here: get "
+            f"torchvision's {VGG_FILE} and give its path (distance: {{name: lpips_vgg, vgg_weights: ...}}), "
+            "or take "
             "distance: classifier with a network of your own."
         )
     model = vgg16(weights=None)
@@ -196,7 +206,9 @@ def _vgg(file: Path) -> nn.Sequential:
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{file} does not hold the weights of torchvision's vgg16: {str(error)[:200]}") from error
+        raise ConfigError(
+            f"{file} does not hold the weights of torchvision's vgg16: {str(error)[:200]}"
+        ) from error
     layers = [nn.AvgPool2d(2, 2) if isinstance(layer, nn.MaxPool2d) else layer for layer in model.features]
     for layer in layers:
         if isinstance(layer, nn.ReLU):

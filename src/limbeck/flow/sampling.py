@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,7 +63,8 @@ def sample(
         evaluations: of the flow for each sample; exactly so many are spent. 1 unless given, or unless `times` are.
         solver: by name with settings; what the model is made for unless given (euler, or renoised for consistency
             models).
-        times: where the steps begin, falling, the first being the noise; a uniform grid unless given. The paper's two
+        times: where the steps begin, falling, the first being the noise; a uniform grid unless given. The
+            paper's two
             steps are at (1, 0.8).
         guidance: scale of classifier-free guidance; every evaluation then costs two.
         batch_size: samples at once.
@@ -70,7 +72,8 @@ def sample(
         trust: take the noise-anchored rule on a flow that is not known to be straight.
 
     Raises:
-        ConfigError: an evaluation budget that the solver cannot spend, times that do not fall, or the noise-anchored
+        ConfigError: an evaluation budget that the solver cannot spend, times that do not fall, or the
+        noise-anchored
             rule on a curved flow.
         ShapeError: noise of another shape than the flow's.
         ModelError: labels that the flow does not have.
@@ -101,7 +104,9 @@ def sample(
     )
     if rule.straight_only and len(grid) - 1 > _STRAIGHT_STEPS and path.estimates:
         _warn_if_curved(path)
-    return Samples(path.x, path.evaluations * (2 if guidance is not None else 1), grid, path.states, path.estimates)
+    return Samples(
+        path.x, path.evaluations * (2 if guidance is not None else 1), grid, path.states, path.estimates
+    )
 
 
 def default_solver(flow: Flow) -> str:
@@ -128,7 +133,8 @@ def generation_grid(
         begin: the latest time that the flow has seen.
 
     Raises:
-        ConfigError: a budget that cannot be spent, times that do not fall, or a budget that differs from the times'.
+        ConfigError: a budget that cannot be spent, times that do not fall, or a budget that differs from the
+        times'.
     """
     if times is None:
         steps = solver.steps(evaluations if evaluations is not None else 1)
@@ -136,11 +142,11 @@ def generation_grid(
             return solver.grid(steps)
         if begin >= 1 - 2 * END:
             return (begin, *(1 - i / steps for i in range(1, steps)), 0.0)
-        return tuple(begin * (1 - i / steps) for i in range(steps)) + (0.0,)
+        return (*tuple(begin * (1 - i / steps) for i in range(steps)), 0.0)
     given = [float(t) for t in times]
     if given and given[-1] == 0:
         given = given[:-1]
-    if not given or any(not 0 < t <= 1 for t in given) or any(a <= b for a, b in zip(given, given[1:], strict=False)):
+    if not given or any(not 0 < t <= 1 for t in given) or any(a <= b for a, b in itertools.pairwise(given)):
         raise ConfigError(
             f"times fall from noise (1) to data (0), which need not be written; got {list(times)}. "
             "The paper's two steps are [1, 0.8]."
@@ -243,9 +249,7 @@ class Field:
 
 def _require_shape(flow: Flow, x: Tensor) -> None:
     if tuple(x.shape[1:]) != tuple(flow.image_shape):
-        raise ShapeError(
-            f"this flow has images of {tuple(flow.image_shape)}; got noise of {tuple(x.shape[1:])}."
-        )
+        raise ShapeError(f"this flow has images of {tuple(flow.image_shape)}; got noise of {tuple(x.shape[1:])}.")
     if not len(x):
         raise InputError("there is no noise to start from: the batch is empty.")
 
@@ -256,11 +260,14 @@ def _guard(flow: Flow, solver: Solver, steps: int, *, trust: bool) -> None:
         return
     if flow.rounds == 0:
         raise ConfigError(
-            f"{solver.name} is only right on nearly straight flows, and this one was not reflowed: its error would "
-            f"grow with the number of steps ({steps}). Take euler or heun, or reflow it first (trust=True insists)."
+            f"{solver.name} is only right on nearly straight flows, and this one was not reflowed: its "
+            "error would "
+            f"grow with the number of steps ({steps}). Take euler or heun, or reflow it first (trust=True "
+            "insists)."
         )
     _LOGGER.warning(
-        "%s is only right on nearly straight flows, and nobody said whether this one was reflowed; compare with euler.",
+        "%s is only right on nearly straight flows, and nobody said whether this one was reflowed; compare "
+        "with euler.",
         solver.name,
     )
 

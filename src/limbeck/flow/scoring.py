@@ -170,7 +170,9 @@ def judge_of(
     noise = normals(index, seed=scoring.seed, shape=data.image_shape)
     labels = None
     if classes:
-        labels = (uniforms(index, seed=scoring.seed, epoch=1, draws=1)[:, 0] * classes).long().clamp(max=classes - 1)
+        labels = (
+            (uniforms(index, seed=scoring.seed, epoch=1, draws=1)[:, 0] * classes).long().clamp(max=classes - 1)
+        )
     by_teacher = None
     if teacher is not None:
         by_teacher = sample(

@@ -1,10 +1,12 @@
 """EDM's deterministic sampler: Heun's rule in the noise level, on its own grid, in double precision.
 
-It is what diffusion teachers are sampled with when pairs are made (Karras et al. 2022; Lee et al. 2024, section 3.2).
+It is what diffusion teachers are sampled with when pairs are made (Karras et al. 2022; Lee et al. 2024, section
+3.2).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -82,7 +84,7 @@ def follow(
         return (state - denoise(state, level)) / sigma
 
     path = Path(x, [x] if keep else [])
-    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, then in itertools.pairwise(sigmas):
         d = slope(path.x, now)
         path.evaluations += 1
         if keep:

@@ -1,12 +1,13 @@
 """Ways of walking along a flow, from noise to data or back.
 
 A solver takes `velocity(x, t, to)`: the velocity at time t of a step that ends at time `to`, which only average
-velocities look at. Times fall for generation and rise for inversion; every rule keeps what it was given and returns
-a new state.
+velocities look at. Times fall for generation and rise for inversion; every rule keeps what it was given and
+returns a new state.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -100,7 +101,7 @@ def renoised(*, seed: NonNegativeInt = 0) -> Solver:
 
 def _euler(velocity: Velocity, x: Tensor, times: Sequence[float], keep: bool) -> Path:
     path, up = _start(x, keep), times[-1] > times[0]
-    for t, to in zip(times[:-1], times[1:], strict=True):
+    for t, to in itertools.pairwise(times):
         v = velocity(path.x, t, to)
         _step(path, path.x + (to - t) * v, path.x, v, t, up, keep)
         path.evaluations += 1
@@ -109,7 +110,7 @@ def _euler(velocity: Velocity, x: Tensor, times: Sequence[float], keep: bool) ->
 
 def _heun(velocity: Velocity, x: Tensor, times: Sequence[float], keep: bool) -> Path:
     path, up = _start(x, keep), times[-1] > times[0]
-    for number, (t, to) in enumerate(zip(times[:-1], times[1:], strict=True)):
+    for number, (t, to) in enumerate(itertools.pairwise(times)):
         v = last = velocity(path.x, t, to)
         at, time = path.x, t
         path.evaluations += 1
@@ -124,7 +125,7 @@ def _heun(velocity: Velocity, x: Tensor, times: Sequence[float], keep: bool) -> 
 
 def _anchored(velocity: Velocity, x: Tensor, times: Sequence[float], keep: bool) -> Path:
     path = _start(x, keep)
-    for t, to in zip(times[:-1], times[1:], strict=True):
+    for t, to in itertools.pairwise(times):
         v = velocity(path.x, t, to)
         path.evaluations += 1
         _step(path, (1 - to) * (path.x - t * v) + to * x, path.x, v, t, False, keep)
@@ -133,7 +134,7 @@ def _anchored(velocity: Velocity, x: Tensor, times: Sequence[float], keep: bool)
 
 def _anchored_heun(velocity: Velocity, x: Tensor, times: Sequence[float], keep: bool) -> Path:
     path = _start(x, keep)
-    for number, (t, to) in enumerate(zip(times[:-1], times[1:], strict=True)):
+    for number, (t, to) in enumerate(itertools.pairwise(times)):
         v = last = velocity(path.x, t, to)
         at, time = path.x, t
         path.evaluations += 1
@@ -148,7 +149,7 @@ def _anchored_heun(velocity: Velocity, x: Tensor, times: Sequence[float], keep: 
 
 def _renoised(velocity: Velocity, x: Tensor, times: Sequence[float], keep: bool, *, seed: int) -> Path:
     path = _start(x, keep)
-    for number, (t, to) in enumerate(zip(times[:-1], times[1:], strict=True)):
+    for number, (t, to) in enumerate(itertools.pairwise(times)):
         v = velocity(path.x, t, to)
         path.evaluations += 1
         fresh = x
@@ -182,7 +183,8 @@ def two_each(name: str, evaluations: int) -> int:
     if evaluations < 1 or evaluations % 2 == 0:
         low = max(1, evaluations - 1)
         raise ConfigError(
-            f"{name} takes two network evaluations a step and one in the last: an odd number. {evaluations} cannot be "
+            f"{name} takes two network evaluations a step and one in the last: an odd number. {evaluations} "
+            "cannot be "
             f"spent; give {low} or {evaluations + 1}."
         )
     return (evaluations + 1) // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -30,7 +31,7 @@ def straightness(states: Sequence[Tensor]) -> Tensor:
         raise ConfigError("straightness needs the states of a path: sample(..., keep=True).")
     steps = len(states) - 1
     chord = states[0] - states[-1]
-    off = [((a - b) * steps - chord).square().flatten(1).mean(1) for a, b in zip(states, states[1:], strict=False)]
+    off = [((a - b) * steps - chord).square().flatten(1).mean(1) for a, b in itertools.pairwise(states)]
     return torch.stack(off).mean(0)
 
 
@@ -49,7 +50,7 @@ def curvature(states: Sequence[Tensor]) -> Tensor:
     if len(states) < 2:
         raise ConfigError("curvature needs the states of a path: sample(..., keep=True).")
     chord = (states[0] - states[-1]).flatten(1)
-    steps = [(a - b).flatten(1) for a, b in zip(states, states[1:], strict=False)]
+    steps = [(a - b).flatten(1) for a, b in itertools.pairwise(states)]
     angles = [torch.nn.functional.cosine_similarity(s, chord).clamp(-1, 1).acos() for s in steps]
     return torch.rad2deg(torch.stack(angles).mean(0))
 

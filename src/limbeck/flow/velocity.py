@@ -14,7 +14,7 @@ from limbeck.flow.path import END, data_of, per_image, require_times
 from limbeck.specs import Spec
 
 Predicts = Literal["velocity", "average velocity", "consistency"]
-"""What the velocity is for: any solver; the mean over an interval; jumps to the data, with new noise in between."""
+"""What the velocity is for: any solver; the mean over an interval; jumps to the data."""
 
 
 class Flow(nn.Module):
@@ -26,7 +26,8 @@ class Flow(nn.Module):
         image_shape: channels, height, width.
         classes: labels it is conditioned on; 0 for none.
         predicts: what the velocity is for.
-        rounds: reflows behind it: 0 for a flow of independent pairs or a diffusion model, whose paths are curved; 1
+        rounds: reflows behind it: 0 for a flow of independent pairs or a diffusion model, whose paths are
+            curved; 1
             for the student of such a one; None where nobody knows.
         trained: first and last time seen in training; the parameterisation's unless given.
 
@@ -58,6 +59,8 @@ class Flow(nn.Module):
         self.predicts: Predicts = predicts
         self.rounds = rounds
         self.trained = trained or self._meaning.trained
+        self.class_names: tuple[str, ...] = ()
+        self.notes: dict[str, Any] = {}
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None, *interval: Tensor) -> Tensor:
         """Velocity at x, the same shape.
@@ -80,7 +83,8 @@ class Flow(nn.Module):
 
     def data(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
         """The data that the velocity at x points back to, x - t v."""
-        return data_of(x, self(x, t, labels), t)
+        velocity: Tensor = self(x, t, labels)
+        return data_of(x, velocity, t)
 
     def denoise(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """The denoiser D(x; sigma) of data + sigma noise, as diffusion models' own solvers call it.
@@ -158,7 +162,8 @@ class Guided(nn.Module):
         twice = [torch.cat([h, h]) for h in (x, t, *interval)]
         both = self.flow(twice[0], twice[1], torch.cat([labels, torch.full_like(labels, -1)]), *twice[2:])
         given, none = both.chunk(2)
-        return none + self.scale * (given - none)
+        guided: Tensor = none + self.scale * (given - none)
+        return guided
 
 
 @torch.no_grad()
@@ -182,7 +187,8 @@ def require_direction(flow: Flow, *, count: int = 64, seed: int = 0) -> None:
     agreement = torch.nn.functional.cosine_similarity((v - v.mean(0)).flatten(1), (z - z.mean(0)).flatten(1))
     if float(agreement.mean()) < 0:
         raise ModelError(
-            "this flow's time runs backwards: at t = 1, which is noise here, its velocity points against the noise "
+            "this flow's time runs backwards: at t = 1, which is noise here, its velocity points against "
+            "the noise "
             f"(cosine {float(agreement.mean()):.2f}). Declare it: parameterisation: {{name: velocity, "
             "direction: noise_to_data}."
         )

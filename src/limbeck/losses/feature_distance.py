@@ -15,7 +15,7 @@ _EPSILON = 1e-10
 def feature_distance(
     maps: Sequence[Tensor], target_maps: Sequence[Tensor], *, weights: Sequence[Tensor] | None = None
 ) -> Tensor:
-    """Sum over layers of the mean over places of the weighted squared difference of unit features (Zhang et al. 2018).
+    """Weighted squared difference of unit features, mean over places, summed over layers (Zhang et al. 2018).
 
     Args:
         maps: features of the predicted images, one (n, c, h, w) a layer.

@@ -74,8 +74,8 @@ def frechet_from_moments(
         )
     ours, theirs = _checked("", mean, covariance), _checked("reference_", reference_mean, reference_covariance)
     root, reference_root = _root("covariance", ours[1]), _root("reference_covariance", theirs[1])
-    # With S = A A^T and S' = B B^T the singular values of A^T B are the roots of the eigenvalues of S S'; taken so,
-    # nothing small is squared and rooted again, which would cost half of the digits.
+    # With S = A A^T and S' = B B^T the singular values of A^T B are the roots of the eigenvalues of S S'; taken
+    # so, nothing small is squared and rooted again, which would cost half of the digits.
     overlap = torch.linalg.svdvals(root.T @ reference_root.to(root.device)).sum()
     offset = (ours[0] - theirs[0].to(root.device)).square().sum()
     spread = ours[1].trace() + theirs[1].trace().to(root.device) - 2 * overlap

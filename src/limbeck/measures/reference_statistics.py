@@ -41,9 +41,6 @@ def read_statistics(file: Path) -> tuple[Tensor, Tensor]:
             "of limbeck.measures.write_statistics. Pickles are not opened."
         )
     found = _from_npz(file) if file.suffix == ".npz" else _from_safetensors(file)
-    missing = [name for name in ("mu", "sigma") if name not in found]
-    if missing:
-        raise DataError(f"{file} has no {' and no '.join(missing)}; it holds {', '.join(found) or 'nothing'}.")
     mean, covariance = found["mu"].double(), found["sigma"].double()
     width = mean.numel()
     if mean.dim() != 1 or tuple(covariance.shape) != (width, width):
@@ -92,14 +89,21 @@ def _from_npz(file: Path) -> dict[str, Tensor]:
     try:
         arrays = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
         if isinstance(arrays, np.ndarray):
-            raise DataError(f"{file} is one array, not an archive with mu and sigma.")
-        # Foreign files have more arrays at times; what is not needed is not read.
-        wanted = [name for name in arrays.files if name in ("mu", "sigma")] or arrays.files
+            arrays = {"one array without a name": arrays}
+        # A foreign file may hold more than is needed here, of types that torch does not know.
+        wanted = {"mu", "sigma"} & set(arrays)
+        if len(wanted) < 2:
+            raise DataError(_missing(file, list(arrays)))
         return {name: torch.from_numpy(arrays[name]) for name in wanted}
     except DataError:
         raise
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read {file}: {error}") from error
+
+
+def _missing(file: Path, found: list[str]) -> str:
+    missing = [name for name in ("mu", "sigma") if name not in found]
+    return f"{file} has no {' and no '.join(missing)}; it holds {', '.join(found) or 'nothing'}."
 
 
 def _from_safetensors(file: Path) -> dict[str, Tensor]:
@@ -110,4 +114,6 @@ def _from_safetensors(file: Path) -> dict[str, Tensor]:
         found: dict[str, Tensor] = load_file(file)
     except (OSError, SafetensorError) as error:
         raise DataError(f"cannot read {file}: {error}") from error
+    if not {"mu", "sigma"} <= set(found):
+        raise DataError(_missing(file, list(found)))
     return found

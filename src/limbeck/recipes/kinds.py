@@ -44,6 +44,17 @@ def _dataset_stage(name: str) -> StageKind:
     )
 
 
+_FLOW = "limbeck.flow"
+
+
+def _flow_stage(name: str) -> StageKind:
+    return StageKind(
+        f"{_FLOW}.config:{name.capitalize()}Stage",
+        f"{_FLOW}.stages.{name}:run_{name}",
+        f"{_FLOW}.planning:plan_{name}",
+    )
+
+
 STAGES: Mapping[str, StageKind] = {
     "classify.train": StageKind(
         f"{_CLASSIFY}.config:TrainStage", f"{_CLASSIFY}.stages:run_train", f"{_CLASSIFY}.planning:plan_train"
@@ -67,6 +78,13 @@ STAGES: Mapping[str, StageKind] = {
     "dataset.evaluate": _dataset_stage("evaluate"),
     "dataset.search": _dataset_stage("search"),
     "dataset.ablate": _dataset_stage("ablate"),
+    "flow.train": _flow_stage("train"),
+    "flow.teacher": _flow_stage("teacher"),
+    "flow.pairs": _flow_stage("pairs"),
+    "flow.distill": _flow_stage("distill"),
+    "flow.compare": _flow_stage("compare"),
+    "flow.sample": _flow_stage("sample"),
+    "flow.score": _flow_stage("score"),
 }
 
 

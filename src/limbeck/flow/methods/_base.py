@@ -48,7 +48,8 @@ class Method(Protocol):
     Attributes:
         root: everything that is trained and checkpointed; called like the student.
         predicts: what the student's velocity is for in the end.
-        passes: forward passes of the network for each image and step, teachers' among them; the paper's unit of cost.
+        passes: forward passes of the network for each image and step, teachers' among them; the paper's unit of
+            cost.
         needs_pairs: whether data and noise have to belong together.
     """
 

@@ -1,6 +1,7 @@
 """Consistency models: every point of a path is mapped to the same data.
 
-The map is the flow's data prediction f(x_t, t) = x_t - t v(x_t, t), which is the identity at t = 0 by itself, so that
+The map is the flow's data prediction f(x_t, t) = x_t - t v(x_t, t), which is the identity at t = 0 by itself,
+so that
 a flow's weights are a good start and one step is Euler's.
 """
 
@@ -62,7 +63,8 @@ def consistency_training(
         ground: student, a perceptual distance where the loss asks for one.
         first_levels: s0.
         last_levels: s1.
-        target_ema: decay of the network that the target is from; 0, the student itself, is the improved training's.
+        target_ema: decay of the network that the target is from; 0, the student itself, is the improved
+            training's.
         loss: l2, huber, or the stage's perceptual distance.
 
     References:
@@ -124,7 +126,8 @@ class _Consistency:
         teacher = self.teacher.eval()
         step = per_image(lower - t, x)
         first = teacher(here, t, labels)
-        return here + step * (first + teacher(here + step * first, lower, labels)) / 2
+        second: Tensor = teacher(here + step * first, lower, labels)
+        return here + step * (first + second) / 2
 
     def _grid(self, number: int, x: Tensor) -> Tensor:
         """Falling times at EDM's noise levels, as fine as it is the turn of this step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -78,7 +79,12 @@ class _MeanFlow:
 
         # r stays while t moves, so the length of the interval grows with t.
         ones = torch.ones_like(t)
-        u, rate = torch.func.jvp(average, (chord.point, t, t - r), (v, ones, ones))
+        with warnings.catch_warnings():
+            # Torch scripts its own derivative rules the first time that it is asked for one, and warns of it.
+            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+            u, rate = torch.func.jvp(  # type: ignore[misc]  # without has_aux there are two
+                average, (chord.point, t, t - r), (v, ones, ones)
+            )
         target = (v - per_image(t - r, v) * rate).detach()
         error = squared_error(u, target)
         return error / (error.detach() + self.floor).pow(self.power)

@@ -79,7 +79,8 @@ class _Progressive:
         first = teacher(chord.point, t, labels)
         middle = chord.point - width / 2 * first
         second = teacher(middle, (t - width / 2).clamp_min(0), labels)
-        return (first + second) / 2
+        mean: Tensor = (first + second) / 2
+        return mean
 
     def frozen(self) -> Mapping[str, nn.Module]:
         return frozen_of(self.ground)

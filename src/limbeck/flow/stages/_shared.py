@@ -12,6 +12,7 @@ from torch import nn
 
 from limbeck.engine import Machine
 from limbeck.errors import ConfigError, ModelError
+from limbeck.flow._registry import DISTANCES
 from limbeck.flow.artefact import load as load_flow
 from limbeck.flow.config import FlowStage, _Data
 from limbeck.flow.data import Data, Images, Points, images_of
@@ -102,12 +103,10 @@ class Setting:
 
     def distance(self, spec: Spec | None, features: str | None) -> FeatureDistance | None:
         """The perceptual distance that a stage asks for."""
-        from limbeck.flow._registry import DISTANCES
-
         if spec is None:
             return None
-        given = {"model": self.classifier(features)} if spec.name == "classifier" and features is not None else {}
-        found: FeatureDistance = DISTANCES[spec.name](**given, **spec.settings)
+        model = self.classifier(features) if features is not None else None
+        found: FeatureDistance = DISTANCES[spec.name](model, **spec.settings)
         return found.to(self.device)
 
     def network(self, spec: Spec, *, image_shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
@@ -122,7 +121,9 @@ def open_setting(config: FlowStage, context: StageContext, *, one_process: bool 
     Raises:
         ConfigError: a stage that runs in one process was started in several.
     """
-    machine = Machine(device=context.device, precision=getattr(getattr(config, "training", None), "precision", "float32"))
+    machine = Machine(
+        device=context.device, precision=getattr(getattr(config, "train", None), "precision", "float32")
+    )
     if one_process and machine.world > 1:
         raise ConfigError(
             f"{config.kind} runs in one process ({machine.world} were started): "  # type: ignore[attr-defined]

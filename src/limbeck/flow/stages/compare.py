@@ -19,7 +19,9 @@ from limbeck.runs.folder import StageFolder
 def run_compare(config: CompareStage, folder: StageFolder, context: StageContext) -> None:
     """Train and measure every student; finished ones are read back."""
     setting = open_setting(config, context)
-    widest = next((v for v in config.variants.values() if v.distance is not None), next(iter(config.variants.values())))
+    widest = next(
+        (v for v in config.variants.values() if v.distance is not None), next(iter(config.variants.values()))
+    )
     lessons = lessons_of(setting, widest, config.teacher, config.pairs, config.real_pairs, config.features)
     judge = ground_of(setting, config, classes=lessons.teacher.classes, teacher=lessons.teacher)
     found: dict[str, list[list[dict[str, Any]]]] = {}
@@ -62,15 +64,13 @@ def _student(
     if setting.machine.main:
         trial.begin({"variant": variant.model_dump(mode="json"), "seed": seed})
     setting.machine.wait()
-    training = config.training
+    training = config.train
     passes = None
     if config.equal == "passes":
         passes = training.steps * training.batch_size * training.accumulation  # reflow's: one a step and image
-    fitted = learn(
-        setting, variant, lessons, training, records=trial, seed=seed, title=trial.name, passes=passes
-    )
+    fitted = learn(setting, variant, lessons, training, records=trial, seed=seed, title=trial.name, passes=passes)
     if setting.machine.main:
-        save(fitted.flow, trial.path / FLOW_FILE, class_names=tuple(getattr(lessons.teacher, "class_names", ())))
+        save(fitted.flow, trial.path / FLOW_FILE, class_names=lessons.teacher.class_names)
         rows = judge.rows(fitted.flow)
         costs = {"steps": fitted.fit.steps, "passes": fitted.passes, "train_seconds": fitted.fit.seconds}
         trial.write_result(
@@ -113,7 +113,8 @@ def _write(
     folder.write_figure(
         "one",
         {
-            "title": f"{TITLES[head][0].upper()}{TITLES[head][1:]} with {config.scoring.evaluations[0]} evaluation",
+            "title": f"{TITLES[head][0].upper()}{TITLES[head][1:]} with {config.scoring.evaluations[0]} "
+            "evaluation",
             "caption": "Lower is better.",
             "kind": "bars",
             "x_label": TITLES[head],
@@ -126,7 +127,8 @@ def _write(
         {
             "kind": "comparison",
             "numbers": {f"best_{head}": number(one[best], "value", "lower")},
-            "summary": f"With {config.scoring.evaluations[0]} network evaluation, '{best}' has the lowest {TITLES[head]}: "
+            "summary": f"With {config.scoring.evaluations[0]} network evaluation, '{best}' has the lowest "
+            "{TITLES[head]}: "
             f"{one[best]:.4g}{beside}; real data against real data {rows[0][head]:.4g}.",
             "components": sorted(set().union(*(components_of(v) for v in config.variants.values()))),
         }
@@ -153,11 +155,10 @@ def _costs(costs: Mapping[str, Mapping[str, Any]], config: CompareStage) -> dict
             {"key": "train_seconds", "label": "Training", "unit": "s", "better": "lower"},
         ],
         "rows": [{"flow": name, **cost} for name, cost in costs.items()],
-        "note": f"Equal {config.equal}; forward passes of student and teachers for each image, as the paper counts.",
+        "note": f"Equal {config.equal}; forward passes of student and teachers for each image, as the paper "
+        "counts.",
     }
 
 
 def _plain(name: str) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
-
-

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -50,11 +52,12 @@ def run_distill(config: DistillStage, folder: StageFolder, context: StageContext
         setting,
         config,
         lessons,
-        config.training,
+        config.train,
         records=folder,
         seed=setting.seed,
         title=folder.name,
         network=config.network,
+        begin=setting.flow(config.begin) if config.begin is not None else None,
     )
     if setting.machine.main:
         teacher = lessons.teacher
@@ -66,7 +69,7 @@ def run_distill(config: DistillStage, folder: StageFolder, context: StageContext
             components=components_of(config),
             evaluations=1,
             notes={"teacher": fingerprint(teacher)},
-            class_names=tuple(getattr(teacher, "class_names", ())),
+            class_names=teacher.class_names,
         )
 
 
@@ -85,7 +88,9 @@ def lessons_of(
         if found is not None:
             found.require_teacher(fingerprint(flow), name=teacher)
             if tuple(found.manifest.image_shape) != tuple(flow.image_shape):
-                raise ModelError(f"the pairs have images of {found.manifest.image_shape}, the teacher {flow.image_shape}.")
+                raise ModelError(
+                    f"the pairs have images of {found.manifest.image_shape}, the teacher {flow.image_shape}."
+                )
     return Lessons(flow, opened[0], opened[1], setting.distance(learning.distance, features))
 
 
@@ -109,6 +114,7 @@ def learn(
     seed: int,
     title: str,
     network: Spec | None = None,
+    begin: Flow | None = None,
     passes: int | None = None,
 ) -> Fitted:
     """Train one student.
@@ -122,15 +128,17 @@ def learn(
         seed: of its weights and of all that is drawn.
         title: for the progress line.
         network: another one than the teacher's.
+        begin: the flow whose weights it begins with, instead of the teacher's.
         passes: take as many steps as so many forward passes pay for, instead of the training's.
     """
-    method = build_method(setting, learning, lessons, training, seed=seed, network=network)
+    build = partial(build_method, setting, learning, lessons, training, seed=seed, network=network, begin=begin)
+    method = build()
     stream = _stream(setting, learning, lessons, training, seed=seed)
     steps = None
     if passes is not None:
         steps = max(1, passes // (method.passes * training.batch_size * training.accumulation))
     if steps is not None:
-        method = build_method(setting, learning, lessons, training, seed=seed, network=network, steps=steps)
+        method = build(steps=steps)
     return fit_flow(
         method,
         stream,
@@ -153,6 +161,7 @@ def build_method(
     *,
     seed: int,
     network: Spec | None = None,
+    begin: Flow | None = None,
     steps: int | None = None,
 ) -> Method:
     """The method with a student of its own."""
@@ -163,6 +172,7 @@ def build_method(
         dropout=learning.dropout,
         interval=learning.method.name == "mean_flow",
         network=network,
+        begin=begin,
     ).to(setting.device)
     return method_of(
         learning.method,
@@ -177,7 +187,14 @@ def build_method(
 
 
 def student_of_teacher(
-    teacher: Flow, *, seed: int, fresh: bool, dropout: float | None, interval: bool, network: Spec | None = None
+    teacher: Flow,
+    *,
+    seed: int,
+    fresh: bool,
+    dropout: float | None,
+    interval: bool,
+    network: Spec | None = None,
+    begin: Flow | None = None,
 ) -> Flow:
     """A flow with the teacher's meaning, trainable, that sees all times.
 
@@ -201,7 +218,7 @@ def student_of_teacher(
         name, image_shape=teacher.image_shape, classes=teacher.classes, **{**spec, **changes}
     )
     if not fresh:
-        _begin_with(built, teacher.network)
+        _begin_with(built, (begin or teacher).network)
     rounds = 1 if teacher.rounds is None else teacher.rounds + 1
     student = teacher.like(built, rounds=rounds, trained=(1e-5, 1 - 1e-5), predicts="velocity")
     return student.train().requires_grad_(True)
@@ -215,9 +232,11 @@ def _begin_with(student: nn.Module, teacher: nn.Module) -> None:
         raise ModelError(f"the student cannot begin with the teacher's weights: '{foreign[0]}' is not in both.")
 
 
-def _stream(setting: Setting, learning: Learning, lessons: Lessons, training: FlowTraining, *, seed: int) -> Stream:
+def _stream(
+    setting: Setting, learning: Learning, lessons: Lessons, training: FlowTraining, *, seed: int
+) -> Stream:
     machine = setting.machine
-    given = {
+    given: dict[str, Any] = {
         "batch_size": training.batch_size,
         "seed": derive(seed, "order"),
         "rank": machine.rank,

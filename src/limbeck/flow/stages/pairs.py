@@ -65,10 +65,10 @@ def manifest_of(config: PairsStage, setting: Setting, teacher: Flow, data: Data 
         direction="inverted" if config.invert else "generated",
         count=count,
         shard_size=config.shard_size,
-        image_shape=tuple(teacher.image_shape),
+        image_shape=teacher.image_shape,
         kept=keep,
         classes=teacher.classes,
-        class_names=tuple(getattr(teacher, "class_names", ())),
+        class_names=teacher.class_names,
         seed=derive(setting.seed, "pairs"),
         teacher=fingerprint(teacher),
         solver=config.solver.model_dump(mode="json"),
@@ -94,7 +94,8 @@ def _make(
             progress.update(step=done + 1, epoch=1, loss=0.0)
             if stop:
                 raise Interrupted(
-                    f"stopped by {stop.name} after shard {shard + 1} of {manifest.shards}; finished shards stay. The "
+                    f"stopped by {stop.name} after shard {shard + 1} of {manifest.shards}; finished shards "
+                    "stay. The "
                     "same command continues."
                 )
     return made

@@ -51,7 +51,9 @@ def run_sample(config: SampleStage, folder: StageFolder, context: StageContext) 
     tensors = {f"evaluations_{count}": _kept(found.x) for count, found in made.items()}
     if labels is not None:
         tensors["labels"] = labels
-    write_sealed(folder.path / SAMPLES_FILE, tensors, {"format": "samples", "times": [list(m.times) for m in made.values()]})
+    write_sealed(
+        folder.path / SAMPLES_FILE, tensors, {"format": "samples", "times": [list(m.times) for m in made.values()]}
+    )
     numbers: dict[str, Any] = {"samples": number(config.count, "count")}
     if flow.predicts == "velocity":
         walked = sample(flow, noise[:200], labels[:200] if labels is not None else None, evaluations=16, keep=True)
@@ -59,7 +61,9 @@ def run_sample(config: SampleStage, folder: StageFolder, context: StageContext) 
         numbers["curvature"] = number(float(curvature(walked.states).mean()), "degrees", "lower")
         if flow.image_shape != (2, 1, 1):
             shown = torch.cat([state[:1] for state in walked.estimates[::2]])
-            folder.write_image("estimates", grid_png(shown, columns=8), "What the flow takes the data to be on the way.")
+            folder.write_image(
+                "estimates", grid_png(shown, columns=8), "What the flow takes the data to be on the way."
+            )
     numbers |= _with_real(config, setting, flow, folder)
     folder.write_result(
         {
@@ -123,7 +127,9 @@ def _labels(config: SampleStage, flow: Flow, index: Tensor) -> Tensor | None:
         return None
     wanted = config.labels if config.labels is not None else tuple(range(flow.classes))
     if max(wanted) >= flow.classes:
-        raise ConfigError(f"labels: {max(wanted)} is beyond the {flow.classes} classes of the flow (0 to {flow.classes - 1}).")
+        raise ConfigError(
+            f"labels: {max(wanted)} is beyond the {flow.classes} classes of the flow (0 to {flow.classes - 1})."
+        )
     return torch.tensor(wanted, device=index.device)[index % len(wanted)]
 
 
@@ -134,7 +140,9 @@ def _kept(x: Tensor) -> Tensor:
 def _show(folder: StageFolder, name: str, made: Samples) -> None:
     if made.x.shape[1:] == (2, 1, 1):
         paths = [state[:200] for state in made.states] if made.states else None
-        folder.write_image(name, points_png(made.x[:2000], paths=paths), f"{made.evaluations} evaluations, and the way there.")
+        folder.write_image(
+            name, points_png(made.x[:2000], paths=paths), f"{made.evaluations} evaluations, and the way there."
+        )
         return
     picture = picture_of(made.x[:_SHOWN])
     if picture is not None:

@@ -38,7 +38,8 @@ def run_score(config: ScoreStage, folder: StageFolder, context: StageContext) ->
         {
             "kind": "scores",
             "numbers": {f"best_{head}": number(best[head], "value", "lower")},
-            "summary": f"Lowest {TITLES[head]}: {best[head]:.4g}, {best['flow']} with {best['evaluations']} evaluations; "
+            "summary": f"Lowest {TITLES[head]}: {best[head]:.4g}, {best['flow']} with {best['evaluations']} "
+            "evaluations; "
             f"real data against real data {rows[0][head]:.4g}.",
             "components": ["measure:sliced_wasserstein"],
         }
@@ -75,7 +76,9 @@ def write_pictures(folder: StageFolder, judge: Judge, name: str, flow: Flow, *, 
             folder.write_image(f"{plain}-{count}", picture, f"{name}: {made.evaluations} evaluations.")
 
 
-def write_table(folder: StageFolder, rows: Sequence[Mapping[str, Any]], *, title: str, name: str = "scores") -> None:
+def write_table(
+    folder: StageFolder, rows: Sequence[Mapping[str, Any]], *, title: str, name: str = "scores"
+) -> None:
     """All numbers of all flows."""
     plain = [dict(row) for row in rows]
     columns = [{"key": "flow", "label": "Flow"}, *used_columns(plain)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -23,6 +23,9 @@ from limbeck.protocols import StageContext
 from limbeck.runs.folder import StageFolder
 from limbeck.specs import Spec
 
+if TYPE_CHECKING:
+    from limbeck.models.velocity.diffusers_networks import DiffusersFacts
+
 
 def run_teacher(config: TeacherStage, folder: StageFolder, context: StageContext) -> None:
     """Build the network, fill it, check the direction of its time, and write it as a flow."""
@@ -32,7 +35,9 @@ def run_teacher(config: TeacherStage, folder: StageFolder, context: StageContext
     flow = flow.to(setting.device).eval().requires_grad_(False)
     require_direction(flow)
     save(flow, folder.path / FLOW_FILE, class_names=config.class_names)
-    made = sample(flow, normals_of(flow, setting, count=20), labels_in_turn(flow, 20, setting), evaluations=35, solver="heun")
+    made = sample(
+        flow, normals_of(flow, setting, count=20), labels_in_turn(flow, 20, setting), evaluations=35, solver="heun"
+    )
     picture = picture_of(made.x)
     if picture is not None:
         folder.write_image("samples", picture, f"Samples with {made.evaluations} network evaluations (Heun).")
@@ -57,8 +62,13 @@ def flow_of_weights(file: Path, config: TeacherStage) -> Flow:
     """
     lacking = [name for name in ("network", "parameterisation", "image_shape") if getattr(config, name) is None]
     if lacking:
-        raise ConfigError(f"{lacking[0]}: a state dict does not say what it is of; name network, parameterisation and image_shape.")
-    assert config.network is not None and config.image_shape is not None and config.parameterisation is not None
+        raise ConfigError(
+            f"{lacking[0]}: a state dict does not say what it is of; name network, parameterisation and "
+            "image_shape."
+        )
+    assert config.network is not None
+    assert config.image_shape is not None
+    assert config.parameterisation is not None
     network = build_velocity_network(
         config.network.name, image_shape=config.image_shape, classes=config.classes, **config.network.settings
     )
@@ -86,7 +96,8 @@ def read_state(file: Path) -> dict[str, Tensor]:
         state: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # each library has its own for a file that is not what it says
         raise CheckpointError(
-            f"weights: {file} is no state dict that can be read without executing it ({type(error).__name__}). EDM's "
+            f"weights: {file} is no state dict that can be read without executing it "
+            f"({type(error).__name__}). EDM's "
             ".pkl files hold whole programs: load one in a sandbox with its authors' code and write "
             "safetensors.torch.save_file(net.state_dict(), ...)."
         ) from error
@@ -112,10 +123,13 @@ def fill(network: nn.Module, state: dict[str, Tensor], file: Path, *, prefix: st
         said = [
             f"it lacks {len(missing)} ({missing[0]}, ...)" if missing else "",
             f"it has {len(extra)} more ({extra[0]}, ...)" if extra else "",
-            f"{shapes[0]} is {tuple(named[shapes[0]].shape)}, {tuple(wanted[shapes[0]].shape)} is needed" if shapes else "",
+            f"{shapes[0]} is {tuple(named[shapes[0]].shape)}, {tuple(wanted[shapes[0]].shape)} is needed"
+            if shapes
+            else "",
         ]
         raise CheckpointError(
-            f"weights: {file} does not fit the network: {'; '.join(filter(None, said))}. Are resolution, channels, "
+            f"weights: {file} does not fit the network: {'; '.join(filter(None, said))}. Are resolution, "
+            "channels, "
             "settings and prefix those that it was trained with?"
         )
     network.load_state_dict(named)
@@ -125,30 +139,48 @@ def flow_of_diffusers(folder: Path, config: TeacherStage) -> Flow:
     """A flow from a Diffusers folder; what the stage says goes before what the folder says."""
     from limbeck.models.velocity.diffusers_networks import from_folder
 
-    network, facts = from_folder(folder)
-    shape = (facts.channels, facts.sample_size, facts.sample_size)
-    if config.image_shape is not None and tuple(config.image_shape) != shape:
-        raise ModelError(f"image_shape: {tuple(config.image_shape)} is asked for; the model in {folder} has {shape}.")
-    parameterisation = config.parameterisation
-    if parameterisation is None:
-        parameterisation = _spec_of(facts, folder)
-    classes = config.classes or facts.classes
-    return Flow(network, parameterisation, image_shape=shape, classes=classes, rounds=config.rounds)
-
-
-def _spec_of(facts: Any, folder: Path) -> Spec:
-    if facts.prediction_type is None:
-        raise ConfigError(
-            f"parameterisation: {folder} has no scheduler that says what its model predicts; say it, as "
-            "{name: ddpm, predicts: epsilon} or {name: velocity, time_scale: 1000}."
+    size = config.image_shape[-1] if config.image_shape is not None else None
+    network, facts = from_folder(folder, image_size=size)
+    if config.image_shape is not None and tuple(config.image_shape) != facts.image_shape:
+        raise ModelError(
+            f"image_shape: {tuple(config.image_shape)} is asked for; the model in {folder} has "
+            f"{facts.image_shape}."
         )
+    if facts.autoencoder is not None:
+        raise ModelError(
+            f"{folder} holds a model of {facts.autoencoder}'s latents; decode and encode them outside, and "
+            "give the "
+            "folder of the U-Net or transformer alone to distil it among latents."
+        )
+    parameterisation = config.parameterisation or _spec_of(facts, folder)
+    classes = config.classes or facts.classes
+    return Flow(network, parameterisation, image_shape=facts.image_shape, classes=classes, rounds=config.rounds)
+
+
+def _spec_of(facts: DiffusersFacts, folder: Path) -> Spec:
+    """What a folder's scheduler says of its model's output.
+
+    Raises:
+        ConfigError: nothing, or a schedule that is not known here.
+    """
     if facts.prediction_type == "flow":
-        return Spec(name="velocity", time_scale=float(facts.train_timesteps))
+        return Spec(name="velocity", time_scale=float(facts.steps or 1000))
+    if facts.prediction_type is None or facts.beta_schedule not in (
+        "linear",
+        "scaled_linear",
+        "squaredcos_cap_v2",
+    ):
+        raise ConfigError(
+            f"parameterisation: the scheduler in {folder} ({facts.scheduler or 'none'}) does not say how "
+            "its model's "
+            "output becomes a velocity; say it, as {name: ddpm, predicts: epsilon} or {name: velocity, "
+            "time_scale: 1000}."
+        )
     return Spec(
         name="ddpm",
         schedule=facts.beta_schedule,
         beta_start=facts.beta_start,
         beta_end=facts.beta_end,
-        steps=facts.train_timesteps,
+        steps=facts.steps,
         predicts=facts.prediction_type,
     )

@@ -42,12 +42,12 @@ def run_train(config: TrainStage, folder: StageFolder, context: StageContext) ->
         times=config.times,
         objective=Spec(name="l2"),  # with independent pairs no other one leads to the flow
         distance=None,
-        steps=config.training.steps,
+        steps=config.train.steps,
         world=setting.machine.world,
     )
     stream = DataStream(
         data,
-        batch_size=config.training.batch_size,
+        batch_size=config.train.batch_size,
         seed=derive(setting.seed, "order"),
         labelled=config.conditional,
         rank=setting.machine.rank,
@@ -56,7 +56,7 @@ def run_train(config: TrainStage, folder: StageFolder, context: StageContext) ->
     fitted = fit_flow(
         method,
         stream,
-        config.training,
+        config.train,
         machine=setting.machine,
         records=folder,
         seed=derive(setting.seed, "training"),
@@ -113,7 +113,8 @@ def write_flow(
                 "seconds": number(fitted.fit.seconds, "s", "lower"),
                 **(numbers or {}),
             },
-            "summary": f"A flow of {tuple(flow.image_shape)} after {steps:,} steps and {fitted.passes:,} forward passes.",
+            "summary": f"A flow of {tuple(flow.image_shape)} after {steps:,} steps and {fitted.passes:,} "
+            "forward passes.",
             "peak_memory_bytes": fitted.fit.peak_memory_bytes,
             "components": sorted(components),
         }

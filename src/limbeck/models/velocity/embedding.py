@@ -25,6 +25,7 @@ class Conditioning(nn.Module):
         super().__init__()
         self.classes = classes
         scales = math.pi * 2.0 ** torch.arange(frequencies).float().div(2)
+        self.scales: Tensor
         self.register_buffer("scales", scales, persistent=False)
         self.time = nn.Sequential(nn.Linear(1 + 2 * frequencies, width), nn.SiLU(), nn.Linear(width, width))
         # Without a bias: no class at all is the zero vector, as in EDM.
@@ -44,8 +45,7 @@ class Conditioning(nn.Module):
         if interval is not None:
             if self.interval is None:
                 raise ModelError(
-                    "an interval was given to a network of instantaneous velocities; build it with "
-                    "interval: true."
+                    "an interval was given to a network of instantaneous velocities; build it with interval: true."
                 )
             out = out + self.interval(self._waves(interval))
         return out
@@ -64,7 +64,9 @@ def one_hot(labels: Tensor | None, classes: int, like: Tensor) -> Tensor:
     rows = torch.zeros(len(like), classes, dtype=like.dtype, device=like.device)
     if labels is None:
         return rows
-    if bool((labels >= classes).any()):
-        raise ModelError(f"label {int(labels.max())} is beyond the {classes} classes of the network (0 to {classes - 1}).")
+    if not torch.compiler.is_compiling() and bool((labels >= classes).any()):
+        raise ModelError(
+            f"label {int(labels.max())} is beyond the {classes} classes of the network (0 to {classes - 1})."
+        )
     known = (labels >= 0).to(like.dtype)[:, None]
     return rows.scatter(1, labels.clamp_min(0)[:, None], known)

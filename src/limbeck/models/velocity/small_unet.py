@@ -23,8 +23,7 @@ class _Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        _zero(self.conv2)
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         scale, shift = self.tell(told)[:, :, None, None].chunk(2, dim=1)
@@ -42,8 +41,7 @@ class _Attention(nn.Module):
         self.norm = nn.GroupNorm(_groups(channels), channels)
         self.enter = nn.Conv2d(channels, 3 * channels, 1)
         self.leave = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        _zero(self.leave)
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.enter(self.norm(x)).flatten(2).chunk(3, dim=1)
@@ -99,7 +97,9 @@ class SmallUnet(nn.Module):
             if level:
                 self.grow.append(nn.Conv2d(now, now, 3, padding=1))
         self.levels, self.blocks = len(multiples), blocks
-        self.leave = nn.Sequential(nn.GroupNorm(_groups(now), now), nn.SiLU(), nn.Conv2d(now, channels, 3, padding=1))
+        self.leave = nn.Sequential(
+            nn.GroupNorm(_groups(now), now), nn.SiLU(), nn.Conv2d(now, channels, 3, padding=1)
+        )
 
     def forward(
         self, x: Tensor, time: Tensor, labels: Tensor | None = None, interval: Tensor | None = None
@@ -164,3 +164,9 @@ def small_unet(
 
 def _groups(channels: int) -> int:
     return next(groups for groups in (8, 4, 2, 1) if channels % groups == 0)
+
+
+def _zero(layer: nn.Conv2d) -> None:
+    """Begin without any effect, so that a block is its residual at first."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
