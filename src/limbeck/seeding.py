@@ -106,7 +106,7 @@ def normals(index: Tensor, *, seed: int, shape: tuple[int, ...]) -> Tensor:
     radius = (-2 * uniform[:, :pairs].log()).sqrt()
     angle = 2 * math.pi * uniform[:, pairs:]
     both = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
-    return both[:, :draws].to(torch.float32).view(len(index), *shape)
+    return both[:, :draws].to(torch.float32).view(index.shape[0], *shape)
 
 
 def _mix(state: Tensor) -> Tensor:

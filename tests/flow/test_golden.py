@@ -32,7 +32,8 @@ def test_time_density(recorded):
     for a in (2, 4):
         quantiles = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
         drawn = times.u_shaped(quantiles, a=float(a))
-        assert drawn.min() >= 1e-5 and drawn.max() <= 1 - 1e-5
+        assert drawn.min() >= 1e-5
+        assert drawn.max() <= 1 - 1e-5
         counts = arrays[f"a{a}_hist_counts"].double()
         found = torch.histc(drawn, 50, 0, 1)
         expected = found / found.sum() * counts.sum()
@@ -123,10 +124,18 @@ def test_solvers(recorded, listed, recorded_net):
             path = _walked(net, arrays["z1"] * (1 - 1e-5), grid, rule)
         assert path.evaluations == number or case.get("time_schedule"), name
         torch.testing.assert_close(
-            torch.stack(path.states), arrays[f"{name}_traj"], rtol=1e-5, atol=5e-6, msg=lambda m: f"{name} {m}"
+            torch.stack(path.states),
+            arrays[f"{name}_traj"],
+            rtol=1e-5,
+            atol=5e-6,
+            msg=lambda m, name=name: f"{name} {m}",
         )
         torch.testing.assert_close(
-            torch.stack(path.estimates), arrays[f"{name}_x0hat"], rtol=1e-5, atol=5e-6, msg=lambda m: f"{name} {m}"
+            torch.stack(path.estimates),
+            arrays[f"{name}_x0hat"],
+            rtol=1e-5,
+            atol=5e-6,
+            msg=lambda m, name=name: f"{name} {m}",
         )
         if f"{name}_straightness" in arrays:
             wanted = arrays[f"{name}_straightness"]
@@ -151,7 +160,8 @@ def test_sigma_solver(recorded, listed, recorded_net):
         torch.testing.assert_close(path.x, arrays[f"{name}_x"], rtol=1e-5, atol=slack)
         bytes_ = (path.x * 127.5 + 128).clamp(0, 255).to(torch.uint8)
         different = (bytes_.int() - arrays[f"{name}_uint8"].int()).abs()
-        assert different.max() <= 1 and (different > 0).double().mean() < 1e-3
+        assert different.max() <= 1
+        assert (different > 0).double().mean() < 1e-3
 
 
 def test_denoiser_is_the_flow(recorded, recorded_net):

@@ -232,7 +232,7 @@ class Field:
 
     def __call__(self, x: Tensor, t: float, to: float) -> Tensor:
         """Velocity at time t for a step to another time."""
-        time = torch.full((len(x),), t, dtype=self._kind, device=x.device)
+        time = torch.full((x.shape[0],), t, dtype=self._kind, device=x.device)
         length = (torch.full_like(time, t - to),) if self._averages else ()
         found: Tensor = self._given(x.to(self._kind), time, self._labels, *length)
         return found.to(x.dtype)

@@ -154,7 +154,7 @@ def _renoised(velocity: Velocity, x: Tensor, times: Sequence[float], keep: bool,
         path.evaluations += 1
         fresh = x
         if to > 0:
-            places = torch.arange(len(x), device=x.device) + number * len(x)
+            places = torch.arange(x.shape[0], device=x.device) + number * x.shape[0]
             fresh = normals(places, seed=seed, shape=tuple(x.shape[1:])).to(x.dtype)
         _step(path, (1 - to) * (path.x - t * v) + to * fresh, path.x, v, t, False, keep)
     return path

@@ -164,31 +164,3 @@ class Guided(nn.Module):
         given, none = both.chunk(2)
         guided: Tensor = none + self.scale * (given - none)
         return guided
-
-
-@torch.no_grad()
-def require_direction(flow: Flow, *, count: int = 64, seed: int = 0) -> None:
-    """Make sure that time runs the way that was declared: at t = 1 a velocity is the noise minus a mean.
-
-    A network whose time or sign runs the other way points against the noise there, whatever its data are.
-
-    Raises:
-        ModelError: it does.
-    """
-    from limbeck.seeding import normals
-
-    device = next(flow.parameters()).device
-    z = normals(torch.arange(count), seed=seed, shape=flow.image_shape).to(device)
-    t = torch.full((count,), flow.begin, device=device)
-    labels = torch.arange(count, device=device) % flow.classes if flow.classes else None
-    training = flow.training
-    v = flow.eval()(z * flow.begin, t, labels)
-    flow.train(training)
-    agreement = torch.nn.functional.cosine_similarity((v - v.mean(0)).flatten(1), (z - z.mean(0)).flatten(1))
-    if float(agreement.mean()) < 0:
-        raise ModelError(
-            "this flow's time runs backwards: at t = 1, which is noise here, its velocity points against "
-            "the noise "
-            f"(cosine {float(agreement.mean()):.2f}). Declare it: parameterisation: {{name: velocity, "
-            "direction: noise_to_data}."
-        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from limbeck.errors import ShapeError
@@ -53,4 +52,4 @@ def feature_distance(
 
 
 def _unit(features: Tensor) -> Tensor:
-    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + _EPSILON)
+    return features / (features.square().sum(1, keepdim=True) + _EPSILON).sqrt()

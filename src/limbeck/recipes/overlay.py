@@ -33,14 +33,18 @@ def lay_variant(data: dict[str, Any], variant: str, problems: Problems) -> None:
 
 
 def _lay_over(data: dict[str, Any], overlay: Mapping[str, Any], place: Path, problems: Problems) -> None:
-    """Merge an overlay into the stages; a stage that only the overlay has, with a kind, comes before the rest."""
+    """Merge an overlay into the stages; a stage that only the overlay has, with a kind, comes before the rest.
+
+    A stage of another kind replaces the old one with its settings, as a component of another name does.
+    """
     stages: dict[str, Any] = data["stages"]
     problems.overlays.append(place)
     added: dict[str, Any] = {}
     for name, values in overlay.items():
         if name in stages:
             if isinstance(values, dict) and isinstance(stages[name], dict):
-                stages[name] = _merged(stages[name], values)
+                other = "kind" in values and values["kind"] != stages[name].get("kind")
+                stages[name] = values if other else _merged(stages[name], values)
         elif isinstance(values, dict) and "kind" in values:
             added[name] = values
         else:

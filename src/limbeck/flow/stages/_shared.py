@@ -16,9 +16,10 @@ from limbeck.flow._registry import DISTANCES
 from limbeck.flow.artefact import load as load_flow
 from limbeck.flow.config import FlowStage, _Data
 from limbeck.flow.data import Data, Images, Points, images_of
+from limbeck.flow.direction import require_direction
 from limbeck.flow.pairs import Pairs
 from limbeck.flow.perception import FeatureDistance
-from limbeck.flow.velocity import Flow, require_direction
+from limbeck.flow.velocity import Flow
 from limbeck.models import load as load_model
 from limbeck.models.velocity import build_velocity_network
 from limbeck.protocols import StageContext
@@ -82,15 +83,18 @@ class Setting:
             ModelError: its time runs backwards, or its images have another shape than the data.
         """
         found = load_flow(self.context.inputs[reference], device=self.device).requires_grad_(False)
-        require_direction(found)
         config = self.config
-        if isinstance(config, _Data) and (config.source is not None or config.target is not None):
+        real = isinstance(config, _Data) and (config.source is not None or config.target is not None)
+        if not real:
+            require_direction(found)
+        else:
             wanted = self.data.image_shape
             if tuple(found.image_shape) != tuple(wanted):
                 raise ModelError(
                     f"the flow '{reference}' has images of {tuple(found.image_shape)}, the data {tuple(wanted)}. "
                     "Give the source that size, or another flow."
                 )
+            require_direction(found, self.data.draw(500, seed=0))
         return found
 
     def pairs(self, reference: str) -> Pairs:

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from limbeck.errors import CheckpointError, ConfigError, ModelError
 from limbeck.flow.artefact import fingerprint, save
 from limbeck.flow.config import TeacherStage
+from limbeck.flow.direction import require_direction
 from limbeck.flow.picture import picture_of
 from limbeck.flow.sampling import sample
 from limbeck.flow.stages._shared import FLOW_FILE, number, open_setting
 from limbeck.flow.stages.train import labels_in_turn, normals_of
-from limbeck.flow.velocity import Flow, require_direction
+from limbeck.flow.velocity import Flow
 from limbeck.measures import parameters
 from limbeck.models.velocity import build_velocity_network
 from limbeck.protocols import StageContext

@@ -206,7 +206,8 @@ class DiffusersNetwork(nn.Module):
         return out[:, : x.shape[1]]
 
     def _labels(self, labels: Tensor | None, x: Tensor) -> Tensor | None:
-        if labels is not None and bool((labels >= self.classes).any()):
+        checked = labels is not None and not torch.compiler.is_compiling()
+        if checked and bool((labels >= self.classes).any()):
             if not self.classes:
                 raise ModelError(
                     "a class was given to a network that knows none; build it with classes: <how many>."
@@ -218,7 +219,7 @@ class DiffusersNetwork(nn.Module):
         if not self.classes and not self.is_transformer:
             return None
         if labels is None:
-            labels = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
+            labels = torch.full((x.shape[0],), -1, dtype=torch.int64, device=x.device)
         return torch.where(labels < 0, self.classes, labels) if self.is_transformer else labels
 
 

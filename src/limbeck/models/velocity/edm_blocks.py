@@ -257,7 +257,7 @@ def augment_or_zero(augment: Tensor | None, size: int, like: Tensor) -> Tensor |
     """
     if augment is None:
         # Zeros and not nothing: each parameter takes part in every step, which averaging between processes needs.
-        return torch.zeros(len(like), size, dtype=like.dtype, device=like.device) if size else None
+        return torch.zeros(like.shape[0], size, dtype=like.dtype, device=like.device) if size else None
     if augment.shape != (len(like), size):
         takes = f"({len(like)}, {size})" if size else "none: build it with augment_dim above 0"
         raise ModelError(

@@ -40,7 +40,7 @@ class Conditioning(nn.Module):
         out: Tensor = self.time(self._waves(time))
         if self.label is not None:
             out = out + self.label(one_hot(labels, self.classes, out))
-        elif labels is not None and bool((labels >= 0).any()):
+        elif labels is not None and not torch.compiler.is_compiling() and bool((labels >= 0).any()):
             raise ModelError("a class was given to a network that knows none; build it with classes: <how many>.")
         if interval is not None:
             if self.interval is None:
@@ -61,7 +61,7 @@ def one_hot(labels: Tensor | None, classes: int, like: Tensor) -> Tensor:
     Raises:
         ModelError: a label beyond the number of classes.
     """
-    rows = torch.zeros(len(like), classes, dtype=like.dtype, device=like.device)
+    rows = torch.zeros(like.shape[0], classes, dtype=like.dtype, device=like.device)
     if labels is None:
         return rows
     if not torch.compiler.is_compiling() and bool((labels >= classes).any()):
