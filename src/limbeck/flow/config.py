@@ -189,9 +189,9 @@ class Learning(Config):
     method: MethodSpec = Spec(name="reflow")
     """reflow, or what it is compared with."""
     times: TimesSpec = Spec(name="u_shaped")
-    """Distribution of training times."""
+    """Distribution of training times; reflow and mean_flow take it, the others have times of their own."""
     objective: ObjectiveSpec = Spec(name="huber")
-    """What is minimised."""
+    """What is minimised; progressive, reflow and direct take it, the others have losses of their own."""
     distance: DistanceSpec | None = None
     """The perceptual distance, for objectives that have such a term."""
     initialise: Literal["teacher", "random"] = "teacher"
@@ -201,7 +201,7 @@ class Learning(Config):
     real_share: Fraction = 0.0
     """How often a real pair stands in a generated one's place; 1 trains on real pairs alone."""
     guidance_dropout: Fraction = 0.0
-    """Share of labels left out in training."""
+    """Share of labels left out in training, so that the student can be guided."""
     on_data: bool = False
     """Pair real data with independent noise instead of taking pairs: consistency training, MeanFlow."""
 
@@ -228,7 +228,7 @@ class DistillStage(_Data, Learning):
     features: str | None = None
     """A classifier for distance: classifier."""
     network: NetworkSpec | None = None
-    """Another network than the teacher's; needs initialise: random."""
+    """Another network than the teacher's, under the same parameterisation; needs initialise: random."""
     begin: str | None = None
     """Begin with this flow's weights instead of the teacher's, as the paper's fine-tuning on real pairs does."""
     train: FlowTraining = FlowTraining()
@@ -287,7 +287,7 @@ class Scoring(Config):
     two_steps: Time | None = None
     """Where the second of two steps is evaluated; 0.8 in the paper, 0.5 on the uniform grid."""
     samples: Annotated[int, Field(ge=10)] = 2000
-    """How many; every set that is compared has the same number."""
+    """How many, at most as many as there are images; every set that is compared has the same number."""
     seed: NonNegativeInt = 1234
     """Of the noise."""
     batch_size: PositiveInt = 500
@@ -295,7 +295,8 @@ class Scoring(Config):
     path_steps: Annotated[int, Field(ge=2)] = 16
     """Steps that straightness and curvature are measured over."""
     inception_weights: str | None = None
-    """File of the Inception network (pt_inception-2015-12-05-6726825d.pth); FID and IS are measured with it."""
+    """File of the Inception network (pt_inception-2015-12-05-6726825d.pth); with it FID and Inception score are
+    measured. The published FID of CIFAR-10 takes samples: 50000."""
     rounds: tuple[PositiveInt, ...] = ()
     """Evaluations each way of an inversion and reconstruction, for its error."""
 

@@ -14,7 +14,7 @@ from limbeck.seeding import normals
 from limbeck.specs import Spec
 
 FIRST = 0.001
-"""Where inversion begins: real data has little noise, and the flow was trained on some (section 5)."""
+"""Where inversion begins: real data has no noise, and the flow was trained on some."""
 
 
 def invert(
@@ -29,7 +29,7 @@ def invert(
     batch_size: int = 500,
     keep: bool = False,
 ) -> Samples:
-    """Data to noise: the flow followed upwards from t = 0.001 (section 5).
+    """Data to noise: the flow followed upwards from t = 0.001 (Lee et al. 2024, section 5.4).
 
     Args:
         flow: of instantaneous velocities.
@@ -43,11 +43,13 @@ def invert(
         keep: keep states and estimates.
 
     Returns:
-        `x` is the noise that generates the data; it is typical for the flow if its norm is that of normal noise.
+        Samples whose `x` is the noise that generates the data. Where its mean square is far from 1, the data lies
+        off what the flow generates.
 
     Raises:
         ConfigError: a solver that only generates, or a budget that it cannot spend.
         ModelError: a model that knows no velocities to follow.
+        ShapeError: data of another shape than the flow's.
     """
     if flow.predicts != "velocity":
         raise ModelError(f"inversion follows velocities; this model predicts {flow.predicts}.")
@@ -107,13 +109,13 @@ def interpolate(
     generate: int = 2,
     times: Sequence[float] | None = None,
 ) -> Tensor:
-    """Between pairs of images, on the sphere of their noises (section 5).
+    """Between pairs of images, on the sphere of their noises (Lee et al. 2024, section 5.4).
 
     Args:
         flow: of instantaneous velocities.
         first: images, (n, c, h, w).
         second: the same shape.
-        labels: of both, (n,), or None.
+        labels: the class that both are of, (n,), or None.
         points: images on the way, both ends included.
         evaluations: of each inversion.
         generate: evaluations of each generation.
@@ -139,7 +141,7 @@ def translate(
     generate: int = 2,
     times: Sequence[float] | None = None,
 ) -> Samples:
-    """Images of one class as images of another: inverted as the one, generated as the other (section 5).
+    """Images of one class as images of another: inverted as the one, generated as the other (section 5.4).
 
     Args:
         flow: with classes.
@@ -149,6 +151,9 @@ def translate(
         evaluations: of the inversion; 4 in the paper.
         generate: evaluations of the generation; 2 in the paper, 6 in all.
         times: of the generation.
+
+    Returns:
+        Samples; `evaluations` counts both ways.
 
     Raises:
         ModelError: a flow without classes.

@@ -1,8 +1,7 @@
 """Times and scales of other diffusion processes at the same ratio of signal to noise.
 
 Two Gaussian kernels N(s x, sigma^2) and N(s' x, sigma'^2) with s / sigma = s' / sigma' have the same posterior
-mean
-at inputs that differ by the factor s' / s (Lee et al. 2024, proposition 1). The flow's kernel is s = 1 - t,
+mean at inputs that differ by the factor s' / s (Lee et al. 2024, proposition 1). The flow's kernel is s = 1 - t,
 sigma = t. All functions are exact in closed form and take and give tensors of any shape.
 """
 

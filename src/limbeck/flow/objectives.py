@@ -1,11 +1,9 @@
 """What a flow is trained to minimise, image by image.
 
 Every function is `name(chord, velocity, distance, *, settings) -> (n,)`. The chord says where the velocity was
-asked
-for; the distance is a perceptual one, for the objectives that have such a term. Once a flow is straight, every
-distance that vanishes only at equality has the same optimum; on independent pairs only the squared one leads to
-the
-flow (Lee et al. 2024, sections 3 and 4.2).
+asked for; the distance is a perceptual one, for the objectives that have such a term. Once a flow is straight,
+every distance that vanishes only at equality has the same optimum; on independent pairs only the squared one leads
+to the flow (Lee et al. 2024, sections 3 and 4.2).
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ class Chord:
 
     @property
     def velocity(self) -> Tensor:
-        """Z - x, which the velocity shall be."""
+        """The direction from data to noise, z - x: what a velocity is trained to be."""
         return self.z - self.x
 
 
@@ -82,14 +80,14 @@ def huber(
     c: Positive | None = None,
     source: Literal["code", "paper"] = "code",
 ) -> Tensor:
-    """Pseudo-Huber error of the velocity.
+    """Pseudo-Huber error of the velocity: (sqrt(|e|^2 + c^2) - c) / d, e = v - (z - x) with d values.
 
     Args:
         chord: data, noise and time.
         velocity: predicted, (n, c, h, w).
         distance: not used.
-        c: 0.00054 times the number of values of an image, unless given.
-        source: the code divides by the number of values, the paper's formula does not.
+        c: 0.00054 d unless given, as in the paper; not the 0.00054 sqrt(d) of consistency training.
+        source: the released code divides by d, the paper's formula does not.
     """
     return pseudo_huber(velocity, chord.velocity, c=c, per_value=source == "code")
 
@@ -104,6 +102,9 @@ def perceptual(
         velocity: predicted, (n, c, h, w).
         distance: the perceptual one.
         weighting: in t; 1/t undoes that the gradient on the velocity fades like t.
+
+    Raises:
+        ConfigError: no distance.
     """
     if distance is None:
         raise ConfigError("a perceptual objective needs distance: lpips_vgg or classifier with its weights.")
@@ -128,11 +129,14 @@ def perceptual_huber(
         chord: data, noise and time.
         velocity: predicted, (n, c, h, w).
         distance: the perceptual one.
-        c: of the Huber term.
+        c: of the Huber term, as in `huber`.
         weighting: of the perceptual term in t: "one" is the paper's E, "1/t" its F.
         huber_weighting: of the Huber term in t.
         huber_weight: of the Huber term; perceptual distances on other networks have other sizes.
-        source: whether the Huber term is divided by the number of values.
+        source: whether the Huber term is divided by the number of values (code) or not (paper).
+
+    Raises:
+        ConfigError: no distance.
     """
     seen = perceptual(chord, velocity, distance, weighting=weighting)
     felt = huber(chord, velocity, c=c, source=source)

@@ -1,12 +1,9 @@
 """Pairs of data and noise that a flow couples: a folder of checksummed shards.
 
 A pair's noise is a pure function of the store's seed and the pair's index (`limbeck.seeding.normals`), so a
-generated
-pair is kept as its image alone and can be made again from its index; pairs of real data keep the noise that
-inversion
-gave. `manifest.json` says whose pairs they are; each shard `pairs-00000.safetensors` holds `images`, and where
-there
-are some `labels` and `noise`.
+generated pair is kept as its image alone and can be made again from its index; pairs of real data keep the noise
+that inversion gave. `manifest.json` says whose pairs they are; each shard `pairs-00000.safetensors` holds
+`images`, and where there are some `labels` and `noise`.
 """
 
 from __future__ import annotations
@@ -44,7 +41,7 @@ class Manifest:
     """What a store's pairs are.
 
     Attributes:
-        direction: images from noise, or noise from real images.
+        direction: "generated", images from noise, or "inverted", noise from real images.
         count: pairs in all.
         shard_size: pairs in each shard but the last.
         image_shape: channels, height, width.
@@ -57,6 +54,7 @@ class Manifest:
         evaluations: of the flow for each pair.
         guidance: scale, or None.
         data: fingerprint of the real data, for inverted pairs.
+        format: of the store.
     """
 
     direction: Direction
@@ -209,7 +207,7 @@ def _difference(found: Manifest, wanted: Manifest) -> str:
 
 
 class Pairs:
-    """A finished store, opened.
+    """A finished store, opened; `images`, `noise` and `labels` take indices (n,) in any order.
 
     Args:
         folder: of the store, or of the stage that holds it.
@@ -257,7 +255,7 @@ class Pairs:
             )
 
     def norm_ratio(self, count: int = 1000) -> float:
-        """Mean square of the noise: 1 where inversion lands among typical noise."""
+        """Mean square of the noise of the first `count` pairs: 1 where inversion lands among normal noise."""
         noise = self.noise(torch.arange(min(count, len(self))))
         return float(noise.double().square().mean())
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from limbeck.bounds import Positive, PositiveInt
-from limbeck.flow.kernels import BETA_MIN, BETA_RANGE, vp_scale, vp_time
+from limbeck.flow.kernels import vp_scale, vp_time
 from limbeck.flow.path import END, per_image, velocity_to_data, velocity_to_noise
 
 Network = Callable[..., Tensor]
@@ -46,7 +46,8 @@ def velocity(
 
     Args:
         direction: which way its time runs. Libraries that have noise at 0 (flow_matching, torchcfm, the first
-            rectified flow) are `noise_to_data`; this paper, MeanFlow and Diffusers' sigmas are `data_to_noise`.
+            rectified flow) are `noise_to_data`; 2-rectified flow++, MeanFlow and Diffusers' sigmas are
+            `data_to_noise`.
         time_scale: what its time is multiplied by: 999 for the first rectified flow, 1000 for Diffusers.
     """
 
@@ -94,9 +95,9 @@ def edm(
 
         v = ((t - sd^2 (1 - t)) x_t - sd sqrt(q) F) / q.
 
-    It equals (x_t - D(x_t / (1 - t); t / (1 - t))) / t and divides by nothing that vanishes; in single
-    precision the
-    chain of divisions is wrong in the fourth digit near the data.
+    It equals (x_t - D(x_t / (1 - t); t / (1 - t))) / t and divides by nothing that vanishes; in single precision
+    the chain of divisions is wrong in the fourth digit near the data. The released checkpoints of EDM are all of
+    this kind, those called `ve` and `vp` too.
 
     Args:
         sigma_data: standard deviation of the data that the model assumed.
@@ -143,7 +144,7 @@ def edm_ve(*, sigma_min: Positive = 0.02, sigma_max: Positive = 100.0) -> Parame
 
 
 def edm_vp(
-    *, beta_range: Positive = BETA_RANGE, beta_min: Positive = BETA_MIN, steps: PositiveInt = 1000
+    *, beta_range: Positive = 19.9, beta_min: Positive = 0.1, steps: PositiveInt = 1000
 ) -> Parameterisation:
     """The variance-preserving model of Song et al. (2021): the network gives the noise, told steps - 1 times T.
 

@@ -65,13 +65,12 @@ class FeatureDistance(nn.Module):
 
 
 def lpips_vgg(
-    model: nn.Module | None = None, *, vgg_weights: str = VGG_FILE, size: PositiveInt = 224
+    model: nn.Module | None = None, *, vgg_weights: str = "vgg16-397923af.pth", size: PositiveInt = 224
 ) -> FeatureDistance:
     """LPIPS as the paper computes it: VGG-16 with mean pooling in place of max pooling, at 224 pixels.
 
-    The linear heads come with the package `lpips`; VGG-16's own weights have to be a local file, because
-    nothing is
-    fetched here.
+    The linear heads come with the package `lpips`; VGG-16's own weights have to be a local file, because nothing
+    is fetched here.
 
     Args:
         model: not used.

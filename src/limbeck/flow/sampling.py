@@ -27,11 +27,12 @@ class Samples:
     """What a sampler made.
 
     Attributes:
-        x: (n, c, h, w).
+        x: (n, c, h, w), not clipped; images lie in [-1, 1] but for small excesses.
         evaluations: of the network for each sample; guidance counts twice.
         times: where the steps began and ended.
         states: the beginning and the state after each step, if kept.
-        estimates: what each step took the far end to be, if kept.
+        estimates: what each step took the far end to be, by its last evaluation, if kept: data in generation,
+            noise in inversion.
     """
 
     x: Tensor
@@ -56,6 +57,8 @@ def sample(
 ) -> Samples:
     """Generate data from noise.
 
+    Without `evaluations` and `times` it takes one step.
+
     Args:
         flow: in eval mode for the length of the call.
         noise: standard normal, (n, c, h, w).
@@ -63,9 +66,8 @@ def sample(
         evaluations: of the flow for each sample; exactly so many are spent. 1 unless given, or unless `times` are.
         solver: by name with settings; what the model is made for unless given (euler, or renoised for consistency
             models).
-        times: where the steps begin, falling, the first being the noise; a uniform grid unless given. The
-            paper's two
-            steps are at (1, 0.8).
+        times: where the steps begin, falling, the first being the noise; a uniform grid unless given. The two
+            steps of Lee et al. are at (1, 0.8).
         guidance: scale of classifier-free guidance; every evaluation then costs two.
         batch_size: samples at once.
         keep: keep states and estimates.
@@ -73,8 +75,7 @@ def sample(
 
     Raises:
         ConfigError: an evaluation budget that the solver cannot spend, times that do not fall, or the
-        noise-anchored
-            rule on a curved flow.
+            noise-anchored rule on a curved flow.
         ShapeError: noise of another shape than the flow's.
         ModelError: labels that the flow does not have.
 
@@ -134,7 +135,7 @@ def generation_grid(
 
     Raises:
         ConfigError: a budget that cannot be spent, times that do not fall, or a budget that differs from the
-        times'.
+            times'.
     """
     if times is None:
         steps = solver.steps(evaluations if evaluations is not None else 1)

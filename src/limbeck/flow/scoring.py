@@ -119,8 +119,8 @@ class Judge:
             from limbeck.measures.inception import inception_features, inception_score
 
             weights = Path(self.scoring.inception_weights).expanduser()
-            pool, logits = inception_features(as_bytes(samples), weights=weights)
-            wanted, _ = inception_features(as_bytes(reference), weights=weights)
+            pool, logits = inception_features(_coloured(samples), weights=weights)
+            wanted, _ = inception_features(_coloured(reference), weights=weights)
             row["fid"], row["inception_score"] = frechet_distance(pool, wanted), inception_score(logits)[0]
         return row
 
@@ -185,6 +185,11 @@ def judge_of(
         ).x
     reference = data.draw(count, seed=scoring.seed)
     return Judge(scoring, data, reference, noise, labels, by_teacher, features)
+
+
+def _coloured(x: Tensor) -> Tensor:
+    """Bytes in three channels, which are all the Inception network takes."""
+    return as_bytes(x).expand(-1, 3, -1, -1) if x.shape[1] == 1 else as_bytes(x)
 
 
 def used_columns(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

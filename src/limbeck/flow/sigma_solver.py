@@ -1,7 +1,7 @@
 """EDM's deterministic sampler: Heun's rule in the noise level, on its own grid, in double precision.
 
-It is what diffusion teachers are sampled with when pairs are made (Karras et al. 2022; Lee et al. 2024, section
-3.2).
+It is what diffusion teachers are sampled with when pairs are made (Karras et al. 2022 [karras2022elucidating]; Lee
+et al. 2024, appendix E).
 """
 
 from __future__ import annotations

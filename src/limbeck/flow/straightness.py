@@ -12,7 +12,7 @@ from limbeck.errors import ConfigError
 
 
 def straightness(states: Sequence[Tensor]) -> Tensor:
-    """Mean squared difference between each step, stretched to the whole, and the chord (section 5).
+    """Mean squared difference between each step, stretched to the whole, and the chord from end to end.
 
     Args:
         states: from noise to data, N + 1 of them, each (n, ...), on a uniform grid.

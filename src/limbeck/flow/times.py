@@ -32,7 +32,8 @@ def u_shaped(quantile: Tensor, *, a: float = 4.0) -> Tensor:
 
     Args:
         quantile: in [0, 1], (n,).
-        a: 4 in the paper, whose printed density lacks the mirror image that its figure and code have.
+        a: how much more often; 0 is uniform. 4 in the paper, whose printed density lacks the mirror image that its
+            figure and code have.
 
     Example:
         >>> u_shaped(torch.tensor([0.5])).item()
@@ -45,7 +46,7 @@ def u_shaped(quantile: Tensor, *, a: float = 4.0) -> Tensor:
 
 
 def logit_normal(quantile: Tensor, *, mean: float = 0.0, std: Positive = 1.0) -> Tensor:
-    """The middle more often: the logit of t is normal (Esser et al. 2024).
+    """The middle more often: the logit of t is normal (Esser et al. 2024). For flows of independent pairs.
 
     Args:
         quantile: in [0, 1], (n,).

@@ -25,10 +25,10 @@ class Flow(nn.Module):
         parameterisation: what its output means, by name with settings.
         image_shape: channels, height, width.
         classes: labels it is conditioned on; 0 for none.
-        predicts: what the velocity is for.
-        rounds: reflows behind it: 0 for a flow of independent pairs or a diffusion model, whose paths are
-            curved; 1
-            for the student of such a one; None where nobody knows.
+        predicts: what the velocity is for: "velocity" for any solver, "average velocity" for steps that say where
+            they end (MeanFlow), "consistency" for jumps to the data.
+        rounds: reflows behind it: 0 for a flow of independent pairs or a diffusion model, whose paths are curved;
+            1 for the student of such a one; None where nobody knows. The noise-anchored rule asks for it.
         trained: first and last time seen in training; the parameterisation's unless given.
 
     Example:

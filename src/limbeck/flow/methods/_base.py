@@ -25,9 +25,9 @@ class Ground:
 
     Attributes:
         student: the flow that learns.
-        teacher: the flow that taught the pairs, or None.
+        teacher: the flow that made the pairs, or None.
         times: uniform quantiles (n,) to training times.
-        objective: (chord, velocity, distance) to a loss an image.
+        objective: (chord, velocity, distance) to a loss for each image, (n,).
         distance: a perceptual one, or None.
         steps: optimizer steps in all.
         world: processes.
@@ -43,7 +43,7 @@ class Ground:
 
 
 class Method(Protocol):
-    """A method on its way.
+    """A method bound to its networks: what the training loop asks for.
 
     Attributes:
         root: everything that is trained and checkpointed; called like the student.
@@ -59,7 +59,13 @@ class Method(Protocol):
     needs_pairs: bool
 
     def losses(self, call: Call, batch: Batch) -> Tensor:
-        """Loss of each image, (n,)."""
+        """Loss of each image, (n,).
+
+        Args:
+            call: the student as the loop wraps it.
+            batch: "x" data and "labels" (or None), "z" the noise of a pair where there is one, "number" of the
+                batch counted from the start of training.
+        """
         ...
 
     def frozen(self) -> Mapping[str, nn.Module]:

@@ -14,8 +14,9 @@ def direct(ground: Ground, *, k: PositiveInt = 1) -> Method:
     """Train on stored pairs at the times of a k-step sampler alone, 1, 1 - 1/k, ..., 1/k.
 
     Args:
-        ground: student and objective; its times are not used.
-        k: 1 is knowledge distillation from noise to data.
+        ground: student and objective; the stage's times are not used.
+        k: steps of the sampler. 1 is knowledge distillation from noise to data. With more evaluations than k,
+            samples get worse.
 
     References:
         Luhman and Luhman, Knowledge Distillation in Iterative Generative Models, 2021 [luhman2021knowledge].

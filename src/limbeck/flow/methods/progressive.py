@@ -26,8 +26,12 @@ def progressive(ground: Ground, *, start: PositiveInt = 16) -> Method:
     comparison.
 
     Args:
-        ground: student, teacher, objective; times are those of the grids.
+        ground: student, teacher, objective; the stage's times are not used, since the grids give them.
         start: steps of the first student, a power of two; its teacher takes twice as many.
+
+    Raises:
+        ConfigError: no teacher of velocities, one of another network, a start that is no power of two, or fewer
+            training steps than stages.
 
     References:
         Salimans and Ho, Progressive Distillation for Fast Sampling of Diffusion Models, ICLR 2022

@@ -166,9 +166,10 @@ def _write(config: PairsStage, folder: StageFolder, manifest: Manifest, *, secon
     ratio = pairs.norm_ratio()
     size = sum(file.stat().st_size for file in pairs.folder.glob("*.safetensors"))
     what = "real images with the noise of their inversion" if config.invert else "generated pairs"
+    passes = len(pairs) * manifest.evaluations * (1 if manifest.guidance is None else 2)
     numbers: dict[str, Any] = {
         "pairs": number(len(pairs), "count"),
-        "passes": number(len(pairs) * manifest.evaluations, "count", "lower"),
+        "passes": number(passes, "count", "lower"),
         "bytes": number(size, "bytes", "lower"),
         "noise_mean_square": number(ratio, "ratio"),
     }

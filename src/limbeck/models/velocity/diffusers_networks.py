@@ -206,8 +206,7 @@ class DiffusersNetwork(nn.Module):
         return out[:, : x.shape[1]]
 
     def _labels(self, labels: Tensor | None, x: Tensor) -> Tensor | None:
-        checked = labels is not None and not torch.compiler.is_compiling()
-        if checked and bool((labels >= self.classes).any()):
+        if labels is not None and not torch.compiler.is_compiling() and bool((labels >= self.classes).any()):
             if not self.classes:
                 raise ModelError(
                     "a class was given to a network that knows none; build it with classes: <how many>."
