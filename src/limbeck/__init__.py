@@ -13,7 +13,7 @@ from limbeck.version import __version__
 _PUBLIC = {
     "distill": "limbeck.classify",
     "train": "limbeck.classify",
-    "load": "limbeck.models",
+    "load": "limbeck.loading",
     "Taps": "limbeck.taps",
 }
 
@@ -21,7 +21,7 @@ __all__ = ["Taps", "__version__", "distill", "load", "train"]
 
 if TYPE_CHECKING:
     from limbeck.classify import distill, train
-    from limbeck.models import load
+    from limbeck.loading import load
     from limbeck.taps import Taps
 
 

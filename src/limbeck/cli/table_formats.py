@@ -76,7 +76,7 @@ def _text(table: PublishedTable, cells: Sequence[Reproduced], width: int) -> str
             room = width - label
         blocks[-1] = [f"{left}{_GAP}{right}" for left, right in zip(blocks[-1], lines, strict=True)]
         room -= needed
-    parts = [f"{table.title} ({table.unit})"]
+    parts = [table.heading]
     parts += ["\n".join(line.rstrip() for line in _without_empty(block, label)) for block in blocks]
     parts.append("\n".join(_footnotes(table, cells)))
     return "\n\n".join(part for part in parts if part)
@@ -120,7 +120,7 @@ def _markdown(table: PublishedTable, cells: Sequence[Reproduced]) -> str:
     places = {(c.cell.row, c.cell.column): c for c in cells}
     headers = [part for column in table.columns for part in (column, "ours", "diff")]
     lines = [
-        f"**{_escaped(table.title)}** ({table.unit})",
+        f"**{_escaped(table.title)}** {table.heading.removeprefix(table.title).strip()}",
         "",
         "| | " + " | ".join(map(_escaped, headers)) + " |",
         "|---|" + "---:|" * len(headers),
@@ -142,6 +142,7 @@ def _data(name: str, table: PublishedTable, cells: Sequence[Reproduced]) -> dict
         "name": name,
         "title": table.title,
         "unit": table.unit,
+        "better": table.better,
         "note": table.note,
         "cells": [
             {
@@ -169,6 +170,7 @@ _FIELDS = (
     "recipe",
     "variant",
     "stage",
+    "number",
     "reported",
     "spread",
     "source",

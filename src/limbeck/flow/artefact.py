@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from limbeck.errors import CheckpointError
 from limbeck.flow.velocity import Flow
@@ -40,12 +41,13 @@ def save(
     artefact.save(flow.network, path, spec=spec, data=data, notes={"flow": flow.facts(), **(notes or {})})
 
 
-def load(path: str | Path, *, device: str | torch.device = "cpu") -> Flow:
+def load(path: str | Path, *, device: str | torch.device = "cpu", into: nn.Module | None = None) -> Flow:
     """Rebuild a flow, in eval mode; `flow.class_names` and `flow.notes` come with it.
 
     Args:
         path: a model file, or the folder of a stage or of a run that holds exactly one.
         device: where it goes.
+        into: take this network instead of building one, for networks whose class is not to be imported by name.
 
     Raises:
         CheckpointError: not a flow of ours, damaged, or of a newer format.
@@ -57,15 +59,32 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Flow:
         raise CheckpointError(
             f"{path} holds a model, but no flow: nothing in it says what its output means. Is it a classifier?"
         )
-    spec = dict(card["spec"])
-    network = build_velocity_network(
-        str(spec.pop("name")),
-        image_shape=tuple(spec.pop("image_shape")),
-        classes=int(spec.pop("classes", 0)),
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()},
-    )
+    network = network_of(card["spec"]) if into is None else into
     artefact.load(path, into=network)
-    flow = Flow(
+    flow = flow_of(network, facts)
+    flow.class_names = tuple(card["data"]["class_names"])
+    flow.notes = dict(card["notes"])
+    return flow.to(device).eval()
+
+
+def network_of(spec: Mapping[str, Any]) -> nn.Module:
+    """A network with fresh weights from the spec that a file keeps.
+
+    Raises:
+        ModelError: it cannot be built here.
+    """
+    settings = dict(spec)
+    return build_velocity_network(
+        str(settings.pop("name")),
+        image_shape=tuple(settings.pop("image_shape")),
+        classes=int(settings.pop("classes", 0)),
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()},
+    )
+
+
+def flow_of(network: nn.Module, facts: Mapping[str, Any]) -> Flow:
+    """A flow of a network, from what `Flow.facts` said of it."""
+    return Flow(
         network,
         Spec(**facts["parameterisation"]),
         image_shape=tuple(facts["image_shape"]),
@@ -74,9 +93,6 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Flow:
         rounds=facts["rounds"],
         trained=tuple(facts["trained"]),
     )
-    flow.class_names = tuple(card["data"]["class_names"])
-    flow.notes = dict(card["notes"])
-    return flow.to(device).eval()
 
 
 def fingerprint(flow: Flow) -> str:

@@ -22,6 +22,7 @@ def point(x: Tensor, z: Tensor, t: Tensor) -> Tensor:
     """x_t = (1 - t) x + t z.
 
     Example:
+        >>> import torch
         >>> point(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), torch.tensor([0.25])).item()
         0.25
     """

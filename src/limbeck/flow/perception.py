@@ -80,6 +80,9 @@ def lpips_vgg(
     Raises:
         ConfigError: no such file, or another network's weights.
         MissingExtraError: the package lpips is not installed.
+
+    References:
+        Zhang et al. 2018 [zhang2018unreasonable].
     """
     network = _vgg(Path(vgg_weights).expanduser())
     mean = torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1)

@@ -6,10 +6,13 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from limbeck.errors import CheckpointError, ConfigError
+from limbeck.flow._registry import DISTANCES
 from limbeck.flow.artefact import load
 from limbeck.flow.config import (
     CompareStage,
@@ -18,6 +21,7 @@ from limbeck.flow.config import (
     Learning,
     PairsStage,
     SampleStage,
+    Scoring,
     ScoreStage,
     TeacherStage,
     TrainStage,
@@ -40,6 +44,8 @@ _PASSES = {
 }
 _BACKWARD = 3.0
 """A training step of a network costs about three forward passes."""
+_PATIENCE = 10.0
+"""Seconds. On a CPU a stage whose passes would take longer is timed with one image and counted in proportion."""
 _BYTES = {"uint8": 1, "float16": 2, "float32": 4}
 
 Stages = Mapping[str, StageConfig]
@@ -55,6 +61,8 @@ def plan_train(config: TrainStage, context: StageContext, stages: Stages) -> dic
 def plan_teacher(config: TeacherStage, context: StageContext, stages: Stages) -> dict[str, Any]:
     """Cost of `flow.teacher`: reading a file."""
     setting = open_setting(config, context)
+    if not Path(config.weights).expanduser().exists():
+        raise CheckpointError(f"weights: there is no file or folder at {config.weights}.")
     flow = _of_teacher(config)
     if flow is None:
         return _plan(0, 0, 0.0, [f"weights are read from {config.weights}"], 0)
@@ -82,6 +90,7 @@ def plan_pairs(config: PairsStage, context: StageContext, stages: Stages) -> dic
 def plan_distill(config: DistillStage, context: StageContext, stages: Stages) -> dict[str, Any]:
     """Cost of `flow.distill`."""
     setting = open_setting(config, context)
+    _require_distance(config)
     flow = _flow(setting, config.teacher, stages)
     return _trained(setting, flow, config.train, passes=_passes(config), students=1, notes=[config.method.name])
 
@@ -89,6 +98,9 @@ def plan_distill(config: DistillStage, context: StageContext, stages: Stages) ->
 def plan_compare(config: CompareStage, context: StageContext, stages: Stages) -> dict[str, Any]:
     """Cost of `flow.compare`: all students."""
     setting = open_setting(config, context)
+    for variant in config.variants.values():
+        _require_distance(variant)
+    _require_inception(config.scoring)
     flow = _flow(setting, config.teacher, stages)
     students = len(config.variants) * len(config.seeds)
     share = 1.0
@@ -110,12 +122,26 @@ def plan_sample(config: SampleStage, context: StageContext, stages: Stages) -> d
 def plan_score(config: ScoreStage, context: StageContext, stages: Stages) -> dict[str, Any]:
     """Cost of `flow.score`."""
     setting = open_setting(config, context)
+    _require_inception(config.scoring)
     flow = _flow(setting, next(iter(config.flows.values())), stages)
     passes = config.scoring.samples * sum(config.scoring.evaluations) * len(config.flows)
     passes += config.scoring.samples * config.teacher_evaluations if config.teacher is not None else 0
     return _plan(
         parameters(flow), passes, _timed(setting, flow, 64, train=False) / 64, ["distances not counted"], 0
     )
+
+
+def _require_distance(learning: Learning) -> None:
+    """Files and packages of a distance that needs no classifier, before anything is spent."""
+    distance = learning.distance
+    if distance is not None and distance.name != "classifier":
+        DISTANCES[distance.name](None, **distance.settings)
+
+
+def _require_inception(scoring: Scoring) -> None:
+    weights = scoring.inception_weights
+    if weights is not None and not Path(weights).expanduser().is_file():
+        raise ConfigError(f"scoring.inception_weights: there is no file at {weights}; the FID needs it.")
 
 
 def _passes(learning: Learning) -> int:
@@ -171,18 +197,25 @@ def _trained(
 
 def _timed(setting: Setting, flow: Flow, batch: int, *, train: bool) -> float:
     """Seconds of one pass, or of one training step, with so many images."""
-    x = torch.randn(batch, *flow.image_shape, device=setting.device)
-    t = torch.full((batch,), 0.5, device=setting.device)
-    labels = torch.zeros(batch, dtype=torch.int64, device=setting.device) if flow.classes else None
+    if setting.device.type == "cpu" and batch > 1:
+        began = time.perf_counter()
+        _run_once(flow, 1, train=train)
+        one = time.perf_counter() - began
+        if one * batch * (TIMED + 1) > _PATIENCE:
+            return one * batch
+    return _median(lambda: _run_once(flow, batch, train=train), setting)
 
-    def step() -> None:
+
+def _run_once(flow: Flow, batch: int, *, train: bool) -> None:
+    device = next(flow.parameters()).device
+    x = torch.randn(batch, *flow.image_shape, device=device)
+    t = torch.full((batch,), 0.5, device=device)
+    labels = torch.zeros(batch, dtype=torch.int64, device=device) if flow.classes else None
+    if train:
         flow(x, t, labels).square().mean().backward()
-
-    def ask() -> None:
-        with torch.no_grad():
-            flow(x, t, labels)
-
-    return _median(step if train else ask, setting)
+        return
+    with torch.no_grad():
+        flow(x, t, labels)
 
 
 def _median(run: Callable[[], None], setting: Setting) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,9 +18,21 @@ from limbeck.flow.editing import invert
 from limbeck.flow.sampling import Samples, default_solver, sample
 from limbeck.flow.straightness import coupling_error, curvature, straightness
 from limbeck.flow.velocity import Flow
-from limbeck.measures import energy_distance, frechet_distance, mmd, precision_recall, sliced_wasserstein
+from limbeck.measures import (
+    Moments,
+    energy_distance,
+    frechet_distance,
+    frechet_from_moments,
+    mmd,
+    moments,
+    precision_recall,
+    sliced_wasserstein,
+)
 from limbeck.seeding import normals, uniforms
 from limbeck.specs import Spec
+
+if TYPE_CHECKING:
+    from limbeck.measures import InceptionFeatures
 
 Features = Callable[[Tensor], Tensor]
 COLUMNS: Sequence[dict[str, Any]] = (
@@ -76,7 +89,7 @@ class Judge:
             first, second = both[: len(both) // 2], both[len(both) // 2 :]
         else:
             first, second = (self.data.draw(count, seed=self.scoring.seed + n) for n in (1, 2))
-        return self._distances(first, second)
+        return {**self._distances(first, second), **self._inception(first, second)}
 
     def samples(self, flow: Flow, evaluations: int) -> Samples:
         """Samples of a flow with so many evaluations."""
@@ -98,7 +111,8 @@ class Judge:
         began = time.perf_counter()
         made = self.samples(flow, count)
         row: dict[str, Any] = {"evaluations": made.evaluations, "seconds": time.perf_counter() - began}
-        row |= self._distances(made.x, self.reference)
+        row |= self._distances(made.x[: len(self.reference)], self.reference)
+        row |= self._inception(made.x)
         if self.by_teacher is not None:
             row["coupling"] = float(coupling_error(made.x, self.by_teacher).mean())
         if count in self.scoring.rounds and flow.predicts == "velocity":
@@ -115,14 +129,36 @@ class Judge:
             mine, theirs = self.features(samples), self.features(reference)
             row["frechet"] = frechet_distance(mine, theirs)
             row["precision"], row["recall"] = precision_recall(mine, theirs)
-        if self.scoring.inception_weights is not None:
-            from limbeck.measures.inception import inception_features, inception_score
-
-            weights = Path(self.scoring.inception_weights).expanduser()
-            pool, logits = inception_features(_coloured(samples), weights=weights)
-            wanted, _ = inception_features(_coloured(reference), weights=weights)
-            row["fid"], row["inception_score"] = frechet_distance(pool, wanted), inception_score(logits)[0]
         return row
+
+    def _inception(self, samples: Tensor, reference: Tensor | None = None) -> dict[str, float]:
+        """FID and Inception score of all samples, against the whole set of real images unless told."""
+        if self.scoring.inception_weights is None:
+            return {}
+        from limbeck.measures.inception import inception_score
+
+        pool, logits = self._seen(_coloured(samples))
+        wanted = self._whole_set if reference is None else moments(self._seen(_coloured(reference)).pool3)
+        return {
+            "fid": frechet_from_moments(*moments(pool), *wanted),
+            "inception_score": inception_score(logits)[0],
+        }
+
+    @cached_property
+    def _whole_set(self) -> tuple[Tensor, Tensor]:
+        """Mean and covariance of all real images in the eyes of Inception."""
+        assert isinstance(self.data, Images)
+        gathered = Moments()
+        for pixels in self.data.pixels.split(10_000):
+            gathered.update(self._seen(pixels if pixels.shape[1] == 3 else pixels.expand(-1, 3, -1, -1)).pool3)
+        return gathered.mean, gathered.covariance
+
+    def _seen(self, images: Tensor) -> InceptionFeatures:
+        from limbeck.measures.inception import inception_features
+
+        assert self.scoring.inception_weights is not None
+        weights = Path(self.scoring.inception_weights).expanduser()
+        return inception_features(images, weights=weights, device=self.noise.device)
 
     def _shape(self, flow: Flow) -> dict[str, float]:
         if flow.predicts != "velocity":
@@ -166,7 +202,9 @@ def judge_of(
     count = scoring.samples
     if isinstance(data, Images):
         count = min(count, len(data))
-    index = torch.arange(count, device=device)
+    # Distances take as many samples as there are real images at most; the FID has a number of its own.
+    made = scoring.samples if scoring.inception_weights is not None else count
+    index = torch.arange(made, device=device)
     noise = normals(index, seed=scoring.seed, shape=data.image_shape)
     labels = None
     if classes:

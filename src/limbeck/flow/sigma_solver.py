@@ -80,7 +80,7 @@ def follow(
     """
 
     def slope(state: Tensor, sigma: float) -> Tensor:
-        level = torch.full((len(state),), sigma, dtype=torch.float64, device=state.device)
+        level = torch.full((state.shape[0],), sigma, dtype=torch.float64, device=state.device)
         return (state - denoise(state, level)) / sigma
 
     path = Path(x, [x] if keep else [])

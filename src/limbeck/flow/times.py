@@ -28,12 +28,15 @@ def uniform(quantile: Tensor) -> Tensor:
 
 
 def u_shaped(quantile: Tensor, *, a: float = 4.0) -> Tensor:
-    """Both ends more often: p(t) = a cosh(a (t - 1/2)) / (2 sinh(a/2)) (Lee et al. 2024, section 4.1).
+    """Both ends more often: p(t) = a cosh(a (t - 1/2)) / (2 sinh(a/2)).
 
     Args:
         quantile: in [0, 1], (n,).
         a: how much more often; 0 is uniform. 4 in the paper, whose printed density lacks the mirror image that its
             figure and code have.
+
+    References:
+        Lee et al. 2024 [lee2024improving], section 4.1.
 
     Example:
         >>> u_shaped(torch.tensor([0.5])).item()
@@ -46,23 +49,29 @@ def u_shaped(quantile: Tensor, *, a: float = 4.0) -> Tensor:
 
 
 def logit_normal(quantile: Tensor, *, mean: float = 0.0, std: Positive = 1.0) -> Tensor:
-    """The middle more often: the logit of t is normal (Esser et al. 2024). For flows of independent pairs.
+    """The middle more often: the logit of t is normal. For flows of independent pairs.
 
     Args:
         quantile: in [0, 1], (n,).
         mean: of the logit; negative ones lean to the data.
         std: of the logit.
+
+    References:
+        Esser et al. 2024 [esser2024scaling].
     """
     place = quantile.double().clamp(1e-9, 1 - 1e-9)
     return _inside(torch.sigmoid(mean + std * torch.special.ndtri(place)).to(quantile.dtype))
 
 
 def exponential(quantile: Tensor, *, base: Positive = 10.0) -> Tensor:
-    """Density that grows like base^t towards the noise (Kim et al., Simple ReFlow, 2025).
+    """Density that grows like base^t towards the noise.
 
     Args:
         quantile: in [0, 1], (n,).
         base: 10 in the paper; 1 is uniform.
+
+    References:
+        Kim et al. 2025 [kim2025simple].
     """
     if abs(base - 1) < _FLAT:
         return _inside(quantile)

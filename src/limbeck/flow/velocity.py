@@ -95,7 +95,8 @@ class Flow(nn.Module):
             labels: (n,) or None.
         """
         if self._meaning.denoise is not None:
-            return self._meaning.denoise(self.network, x, sigma, labels)
+            denoised: Tensor = self._meaning.denoise(self.network, x, sigma, labels)
+            return denoised
         t = time_of_sigma(sigma)
         return self.data(x * per_image(1 - t, x), t, labels)
 

@@ -85,6 +85,8 @@ def load(path: str | Path, *, device: str = "cpu", into: nn.Module | None = None
     content = _read(file)
     card = _card(content, file)
     _verify(card, content, file)
+    if into is None and holds_flow(card):
+        raise CheckpointError(f"{file} holds a flow, no classifier: limbeck.load or limbeck.flow.load reads it.")
     model = _rebuilt(card, file) if into is None else into
     _fill(model, safetensors.torch.load(content), file)
     model.limbeck_spec = dict(card["spec"])  # type: ignore[assignment]
@@ -107,6 +109,12 @@ def read_card(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"cannot read {file}: {error.strerror or error}.") from error
     return _card(content, file)
+
+
+def holds_flow(card: Mapping[str, Any]) -> bool:
+    """Whether a file's card is that of a flow, which `limbeck.flow` reads, rather than of a classifier."""
+    notes = card.get("notes")
+    return isinstance(notes, Mapping) and "flow" in notes
 
 
 def find(path: Path) -> Path:

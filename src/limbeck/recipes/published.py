@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -31,7 +31,9 @@ class Cell(Config):
     variant: str | None = None
     """The recipe's variant."""
     stage: str = "student"
-    """The stage whose test accuracy stands for the cell."""
+    """The stage whose number stands for the cell."""
+    number: str = "accuracy"
+    """The number of that stage's result; shares are shown in percent."""
     reported: float
     """The published number, in the table's unit."""
     spread: float | None = None
@@ -63,6 +65,8 @@ class PublishedTable(Config):
     """What the table shows."""
     unit: _Text = "top-1 %"
     """Of every number."""
+    better: Literal["higher", "lower"] = "higher"
+    """What a good number is; said above the table where it is the lower one."""
     note: str = ""
     """What to know about the whole of it."""
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
@@ -80,6 +84,12 @@ class PublishedTable(Config):
         if twice:
             raise ValueError(f"two cells stand in the same place: {'; '.join(twice)}")
         return self
+
+    @property
+    def heading(self) -> str:
+        """Title and unit, and what a good number is where that is the lower one."""
+        lower = ", lower is better" if self.better == "lower" else ""
+        return f"{self.title} ({self.unit}{lower})"
 
     @property
     def rows(self) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ NEUTRAL = (
 """Settings of `train` that change how fast or how closely watched a training is, and not what is trained."""
 _SELECTION = ("limit", "per_class", "size", "random_crop", "crop_share", "interpolation")
 """Settings of a source that change which images there are, or how they look; the others say where they lie."""
+_PLACES = ("weights", "vgg_weights", "inception_weights")
+"""Settings that say where a file of weights lies."""
 _ABSENT = object()
 
 
@@ -40,7 +42,7 @@ class Trial:
     Attributes:
         path: of the run folder.
         seed: of the stage.
-        value: test accuracy in percent.
+        value: the cell's number, in the table's unit; shares in percent.
         changes: what differs from the recipe, as "student.train.epochs: 240 -> 2"; none in a faithful run.
     """
 
@@ -66,7 +68,7 @@ class Reproduced:
 
     @cached_property
     def mean(self) -> float | None:
-        """Over seeds, in percent."""
+        """Over seeds."""
         return statistics.fmean(t.value for t in self.trials) if self.trials else None
 
     @cached_property
@@ -142,7 +144,7 @@ def _trials(cell: Cell, recipe: Recipe, runs: Iterable[RunFolder], same_data: Se
     found = []
     for run in runs:
         folder = run.stage(cell.stage)
-        value = _accuracy(folder.result()) if folder.finished else None
+        value = _number(folder.result(), cell.number) if folder.finished else None
         if value is None:
             continue
         changes: list[str] = []
@@ -151,7 +153,7 @@ def _trials(cell: Cell, recipe: Recipe, runs: Iterable[RunFolder], same_data: Se
             changes += [f"{name}.{line}" for line in _differences(wanted[name], _comparable(config, same_data))]
         if not changes or shared or run.resolved.get("variant") == cell.variant:
             seed = (folder.config() or {}).get("seed", run.resolved.get("seed", 0))
-            found.append(Trial(str(run.path), int(seed), 100 * value, tuple(changes)))
+            found.append(Trial(str(run.path), int(seed), value, tuple(changes)))
     return found
 
 
@@ -173,11 +175,14 @@ def _with_ancestors(recipe: Recipe, stage: str) -> list[str]:
     return asked
 
 
-def _accuracy(result: Mapping[str, Any]) -> float | None:
+def _number(result: Mapping[str, Any], name: str) -> float | None:
+    """A number of a result as tables show it: shares in percent, others as they are."""
     numbers = result.get("numbers")
-    entry = numbers.get("accuracy") if isinstance(numbers, dict) else None
+    entry = numbers.get(name) if isinstance(numbers, dict) else None
     value = entry.get("value") if isinstance(entry, dict) else None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    if entry is None or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value) * (100 if entry.get("unit", "fraction") == "fraction" else 1)
 
 
 def _comparable(config: Mapping[str, Any], same_data: Sequence[str]) -> dict[str, Any]:
@@ -185,6 +190,7 @@ def _comparable(config: Mapping[str, Any], same_data: Sequence[str]) -> dict[str
     values: dict[str, Any] = json.loads(json.dumps(_completed(config)))
     for key in ("seed", "weak_teacher"):  # the second only lets a run go on
         values.pop(key, None)
+    values = _without_places(values)
     for key in ("source", "test_source"):
         source = values.get(key)
         if isinstance(source, dict):
@@ -197,6 +203,13 @@ def _comparable(config: Mapping[str, Any], same_data: Sequence[str]) -> dict[str
     if isinstance(train, dict):
         values["train"] = {k: v for k, v in train.items() if k not in NEUTRAL}
     return values
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, dict):
+        texts = {key for key in _PLACES if isinstance(value.get(key), str)}
+        return {key: _without_places(item) for key, item in value.items() if key not in texts}
+    return [_without_places(item) for item in value] if isinstance(value, list) else value
 
 
 def _completed(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,7 +132,8 @@ class _Consistency:
         step = per_image(lower - t, x)
         first = teacher(here, t, labels)
         second: Tensor = teacher(here + step * first, lower, labels)
-        return here + step * (first + second) / 2
+        neighbour: Tensor = here + step * (first + second) / 2
+        return neighbour
 
     def _grid(self, number: int, x: Tensor) -> Tensor:
         """Falling times at EDM's noise levels, as fine as it is the turn of this step."""

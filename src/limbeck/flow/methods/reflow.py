@@ -12,6 +12,7 @@ def reflow(ground: Ground) -> Method:
         ground: student, times, objective.
 
     References:
-        Lee et al., Improving the Training of Rectified Flows, NeurIPS 2024 [lee2024improving].
+        Lee et al., Improving the Training of Rectified Flows, NeurIPS 2024 [lee2024improving]; Liu et al., Flow
+        Straight and Fast, ICLR 2023 [liu2023flow].
     """
     return Plain(ground)

@@ -37,7 +37,13 @@ def run_score(config: ScoreStage, folder: StageFolder, context: StageContext) ->
     folder.write_result(
         {
             "kind": "scores",
-            "numbers": {f"best_{head}": number(best[head], "value", "lower")},
+            "numbers": {
+                f"best_{head}": number(best[head], "value", "lower"),
+                **{
+                    f"{row['flow']}_{head}_{row['evaluations']}": number(row[head], "value", "lower")
+                    for row in measured
+                },
+            },
             "summary": f"Lowest {TITLES[head]}: {best[head]:.4g}, {best['flow']} with {best['evaluations']} "
             "evaluations; "
             f"real data against real data {rows[0][head]:.4g}.",

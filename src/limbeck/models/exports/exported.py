@@ -28,16 +28,18 @@ class Comparison:
         images: how many were compared.
         difference: the largest between two logits.
         allowed: above it the export is refused.
+        of: what was compared, where it is not the logits of images.
     """
 
     reader: str
     images: int
     difference: float
     allowed: float
+    of: str = "the logits of {} images"
 
     def __str__(self) -> str:
         return (
-            f"read by {self.reader}: the logits of {self.images} images differ by at most {self.difference:.2g} "
+            f"read by {self.reader}: {self.of.format(self.images)} differ by at most {self.difference:.2g} "
             f"({self.allowed:.2g} is allowed)"
         )
 

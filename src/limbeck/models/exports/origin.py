@@ -7,14 +7,27 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from limbeck.errors import LimbeckError
 from limbeck.models.artefact import read_card
-from limbeck.models.exports.source import Source
 
 _CONTROL = "control"
 """The student of a comparison that never sees the teacher."""
+
+
+class Kept(Protocol):
+    """A model in its file."""
+
+    @property
+    def file(self) -> Path:
+        """It was read from."""
+        ...
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """What the file says besides."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,7 @@ class Origin:
     limbeck: str | None = None
 
 
-def origin_of(source: Source) -> Origin:
+def origin_of(source: Kept) -> Origin:
     """Read what the run folder around a model says of it; anything unreadable there is left out."""
     folder = source.file.absolute().parent
     own, result = _json(folder / "config.json"), _json(folder / "result.json")

@@ -68,9 +68,9 @@ def captured(source: Source, *, normalise: Normalise, precision: Precision) -> t
     except Exception as error:  # the tracer raises whatever it likes
         raise ModelError(
             f"{source.name} cannot be captured as a graph with any number of images: "
-            f"{_culprit(error, source.model)}{first_line(error)}. Its weights alone: --format state-dict."
+            f"{culprit(error, source.model)}{first_line(error)}. Its weights alone: --format state-dict."
         ) from error
-    _forget_paths(program)
+    forget_paths(program)
     return program
 
 
@@ -122,7 +122,8 @@ def module_path(error: BaseException, model: nn.Module) -> str | None:
     return found
 
 
-def _culprit(error: BaseException, model: nn.Module) -> str:
+def culprit(error: BaseException, model: nn.Module) -> str:
+    """The module that could not be captured, as the beginning of a sentence; nothing where none is to blame."""
     path = module_path(error, model)
     return "" if path is None else f"in module '{path}' ({type(model.get_submodule(path)).__name__}), "
 
@@ -136,7 +137,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     return iter(chain)
 
 
-def _forget_paths(program: torch.export.ExportedProgram) -> None:
+def forget_paths(program: torch.export.ExportedProgram) -> None:
     """Drop the lines of code that nodes came from: they hold paths of this machine."""
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):

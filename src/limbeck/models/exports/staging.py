@@ -118,8 +118,10 @@ def _put(staging: Path, target: Target) -> None:
         elif not target.path.exists():
             staging.replace(target.path)
         else:
-            for file in sorted(staging.iterdir()):
-                file.replace(target.path / file.name)
+            for file in sorted(file for file in staging.rglob("*") if file.is_file()):
+                place = target.path / file.relative_to(staging)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                file.replace(place)
     except OSError as error:
         raise RunFolderError(f"cannot write {target.path}: {error.strerror or error}.") from error
 
