@@ -357,4 +357,5 @@ def test_plans_name_steps_and_bytes(flow, pairs):
     compare = {"teacher": "flow", "pairs": "p", "variants": {"a": {}}, **DIGITS, "train": TRAIN}
     assert plan_compare(CompareStage.model_validate(compare), context, stages)["steps"] == 90
     teacher = TeacherStage.model_validate({"weights": "x.safetensors"})
-    assert "x.safetensors" in plan_teacher(teacher, context, stages)["notes"][0]
+    with pytest.raises(CheckpointError, match=r"x\.safetensors"):
+        plan_teacher(teacher, context, stages)

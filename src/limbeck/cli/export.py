@@ -12,10 +12,15 @@ from limbeck.cli.console import say
 from limbeck.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from limbeck.models.exports._registry import Format
     from limbeck.models.exports.exported import Exported
 
 DATASET = "dataset"
 """The format of image sets; every other one is of models."""
+FIRST = {False: "state-dict", True: "safetensors"}
+"""The format unless one is named, of a classifier and of a flow: the weights."""
 _CHOICES = {"normalise": ("inside", "outside"), "precision": ("float32", "float16", "bfloat16")}
 
 
@@ -30,8 +35,13 @@ def export(
         ),
     ],
     form: Annotated[
-        str, typer.Option("--format", help="state-dict, timm, hf, onnx or torch; dataset for an image set.")
-    ] = "state-dict",
+        str | None,
+        typer.Option(
+            "--format",
+            help="state-dict, timm, hf, onnx or torch; of a flow safetensors, torch or diffusers; dataset for an "
+            "image set. The weights unless given.",
+        ),
+    ] = None,
     normalise: Annotated[
         str | None,
         typer.Option(
@@ -42,6 +52,14 @@ def export(
         str | None, typer.Option("--precision", help="onnx, torch: float32, float16, or (torch) bfloat16.")
     ] = None,
     opset: Annotated[int | None, typer.Option("--opset", help="onnx: version of its operators, from 18.")] = None,
+    evaluations: Annotated[
+        int | None,
+        typer.Option("--evaluations", help="torch, diffusers, of a flow: network evaluations for a sample; 1."),
+    ] = None,
+    times: Annotated[
+        str | None,
+        typer.Option("--times", metavar="T,T,...", help="torch, diffusers, of a flow: where steps begin: 1,0.8."),
+    ] = None,
     licence: Annotated[
         str | None, typer.Option("--licence", help="Of the weights, for the model card: apache-2.0, mit, ...")
     ] = None,
@@ -57,14 +75,11 @@ def export(
 ) -> None:
     """Take a model or a small set out, for programs without Limbeck.
 
-    A model is read back as such a program would read it, and its logits are compared.
+    What was written is read back as such a program would read it, and compared with the model.
     """
-    from limbeck.models.exports._registry import FORMATS
-
-    if form not in (*FORMATS, DATASET):
-        known = (*FORMATS, DATASET)
-        raise InputError(f"--format {form}:{did_you_mean(form, known)} There are {', '.join(known)}.")
-    settings = _settings(form, normalise=normalise, precision=precision, opset=opset)
+    _require_format(form)
+    given = {"normalise": normalise, "precision": precision, "opset": opset}
+    given |= {"evaluations": evaluations, "times": _times(times)}
     if private and push is None:
         raise InputError("--private is for a repository on the hub: say --push owner/name too.")
     if form == DATASET and push is not None:
@@ -73,6 +88,10 @@ def export(
             f"--push uploads models. Export without it, then: hf upload {push} {out} --repo-type dataset"
         )
 
+    if form == DATASET:
+        _settings(DATASET, {}, given)
+
+    import limbeck.flow.exports
     import limbeck.models
     from limbeck.dataset.hub_folder import export_set, refuse_set
     from limbeck.recipes.plugins import load_plugins
@@ -87,8 +106,17 @@ def export(
     if form == DATASET:
         written = export_set(model, out, licence=licence, force=force)
     else:
+        flow = _holds_flow(model)
+        form = form or FIRST[flow]
         refuse_set(model, form)
-        exporter = getattr(limbeck.models, FORMATS[form].exporter)
+        formats = _formats(flow)
+        if form not in formats:
+            holds, other = ("a flow", "a classifier") if flow else ("a classifier", "a flow")
+            raise InputError(
+                f"{model} holds {holds}, and the format {form} is of {other}. There are {', '.join(formats)}."
+            )
+        settings = _settings(form, formats, given)
+        exporter = getattr(limbeck.flow.exports if flow else limbeck.models, formats[form].exporter)
         with imports_allowed(load_plugins(plugin or [])):
             written = exporter(model, out, **settings, licence=licence, repository=push, force=force)
     _tell(written)
@@ -96,15 +124,56 @@ def export(
         say(f"pushed   {limbeck.models.push(written, push, private=private)}")
 
 
-def _settings(form: str, **given: Any) -> dict[str, Any]:
-    """What was said, if the format has it."""
-    from limbeck.models.exports._registry import FORMATS
+def _formats(flow: bool) -> Mapping[str, Format]:
+    """Of flows or of classifiers, by name."""
+    from limbeck.flow.exports import _registry as flows
+    from limbeck.models.exports import _registry as classifiers
 
+    return flows.FORMATS if flow else classifiers.FORMATS
+
+
+def _require_format(form: str | None) -> None:
+    classifiers, flows = _formats(False), _formats(True)
+    known = (*classifiers, DATASET, *(name for name in flows if name not in classifiers))
+    if form is not None and form not in known:
+        raise InputError(
+            f"--format {form}:{did_you_mean(form, known)} There are {', '.join((*classifiers, DATASET))}; "
+            f"of a flow {', '.join(flows)}."
+        )
+
+
+def _holds_flow(model: Path) -> bool:
+    """Whether the file is that of a flow; what cannot be read is left to the exporter's own message."""
+    from limbeck.errors import CheckpointError
+    from limbeck.models.artefact import holds_flow, read_card
+
+    try:
+        return holds_flow(read_card(model))
+    except CheckpointError:
+        return False
+
+
+def _times(given: str | None) -> tuple[float, ...] | None:
+    if given is None:
+        return None
+    try:
+        return tuple(float(part) for part in given.split(","))
+    except ValueError as error:
+        raise InputError(f"--times {given}: numbers between commas are wanted, falling, e.g. 1,0.8.") from error
+
+
+def _settings(form: str, formats: Mapping[str, Format], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said, if the format has it."""
     settings = {key: value for key, value in given.items() if value is not None}
-    having_any = FORMATS[form].settings if form in FORMATS else ()
+    having_any = formats[form].settings if form in formats else ()
     for key, value in settings.items():
         if key not in having_any:
-            having = [name for name, one in FORMATS.items() if key in one.settings]
+            having = [
+                f"{name}{of}"
+                for of, some in (("", _formats(False)), (" of a flow", _formats(True)))
+                for name, one in some.items()
+                if key in one.settings
+            ]
             raise InputError(f"--{key}: the format {form} has no such setting; {' and '.join(having)} do.")
         choices = _CHOICES.get(key, (value,))
         if value not in choices:

@@ -14,6 +14,9 @@ _PUBLIC = {
     "Pairs": "pairs",
     "Samples": "sampling",
     "curvature": "straightness",
+    "export_diffusers": "exports.diffusers_folder",
+    "export_safetensors": "exports.weights_file",
+    "export_torch": "exports.torch_program",
     "interpolate": "editing",
     "invert": "editing",
     "load": "artefact",
@@ -27,6 +30,9 @@ _PUBLIC = {
 if TYPE_CHECKING:
     from limbeck.flow.artefact import load, save
     from limbeck.flow.editing import interpolate, invert, slerp, translate
+    from limbeck.flow.exports.diffusers_folder import export_diffusers
+    from limbeck.flow.exports.torch_program import export_torch
+    from limbeck.flow.exports.weights_file import export_safetensors
     from limbeck.flow.pairs import Pairs
     from limbeck.flow.sampling import Samples, sample
     from limbeck.flow.straightness import curvature, straightness
@@ -37,6 +43,9 @@ __all__ = [
     "Pairs",
     "Samples",
     "curvature",
+    "export_diffusers",
+    "export_safetensors",
+    "export_torch",
     "interpolate",
     "invert",
     "load",

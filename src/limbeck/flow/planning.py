@@ -21,8 +21,8 @@ from limbeck.flow.config import (
     Learning,
     PairsStage,
     SampleStage,
-    Scoring,
     ScoreStage,
+    Scoring,
     TeacherStage,
     TrainStage,
 )

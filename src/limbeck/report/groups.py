@@ -41,7 +41,8 @@ def groups_of(stage: StageFolder) -> list[Group]:
     by_label: dict[str, list[StageFolder]] = {}
     for trial in trials:
         by_label.setdefault(_label(trial), []).append(trial)
-    methods = (stage.config() or {}).get("methods")
+    config = stage.config() or {}
+    methods = config.get("methods") or config.get("variants")
     order = [BASELINE, *(methods if isinstance(methods, Mapping) else ()), *by_label]
     return [Group(label, tuple(by_label.pop(label))) for label in dict.fromkeys(order) if label in by_label]
 

@@ -124,7 +124,7 @@ class _Doubled(nn.Module):
         super().__init__()
         self.conv = nn.Identity() if conv is None else conv
 
-    def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         return found
 
@@ -135,8 +135,7 @@ def _any_batch(network: nn.Module) -> nn.Module:
     for path, module in list(found.named_modules()):
         if type(module).__name__ != "Upsample2D" or not type(module).__module__.startswith("diffusers."):
             continue
-        plain = module.norm is None and module.interpolate and not module.use_conv_transpose
-        if plain:
+        if module.norm is None and module.interpolate and not module.use_conv_transpose and module.name == "conv":
             owner, _, name = path.rpartition(".")
             setattr(found.get_submodule(owner), name, _Doubled(module.conv if module.use_conv else None))  # type: ignore[arg-type]
     return found

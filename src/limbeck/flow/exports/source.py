@@ -76,7 +76,9 @@ class Plan:
 
     def __str__(self) -> str:
         times = ", ".join(f"{t:.5g}" for t in self.grid)
-        return f"{self.evaluations} network evaluation{'s' * (self.evaluations > 1)} ({self.rule.name}, t = {times})"
+        return (
+            f"{self.evaluations} network evaluation{'s' * (self.evaluations > 1)} ({self.rule.name}, t = {times})"
+        )
 
 
 def open_flow(path: str | Path) -> FlowSource:

@@ -87,7 +87,9 @@ def export_torch(
 def _reads(source: FlowSource, plan: Plan) -> str:
     labels = ""
     if source.labels is not None:
-        labels = f" `labels`, int64 of shape (batch,), are from 0 to {source.flow.classes - 1}, or -1 for no class."
+        labels = (
+            f" `labels`, int64 of shape (batch,), are from 0 to {source.flow.classes - 1}, or -1 for no class."
+        )
     return (
         f"It takes `noise`, standard normal, float32 of shape {source.shape}, and gives images of that shape, in "
         f"[-1, 1] up to what the flow itself overshoots.{labels} It spends {plan}. It runs on the CPU; "

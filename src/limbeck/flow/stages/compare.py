@@ -33,15 +33,15 @@ def run_compare(config: CompareStage, folder: StageFolder, context: StageContext
     for name, variant in config.variants.items():
         given = _with_distance(setting, variant, lessons, config)
         for seed in config.seeds:
-            trial = folder.trial(f"{_plain(name)}-{seed}")
+            trial = folder.trial(f"{_plain(name)}-s{seed}")
             if not trial.finished:
-                _student(setting, config, variant, given, trial, judge, seed)
+                _student(setting, config, name, given, trial, judge, seed)
             setting.machine.wait()
             result = trial.result()
             found.setdefault(name, []).append(result["rows"])
             costs[name] = result["costs"]
         if setting.machine.main:
-            first = folder.trial(f"{_plain(name)}-{config.seeds[0]}")
+            first = folder.trial(f"{_plain(name)}-s{config.seeds[0]}")
             write_pictures(folder, judge, name, load(first.path / FLOW_FILE, device=setting.device), most=1)
     if setting.machine.main:
         _write(config, folder, judge, found, costs)
@@ -55,14 +55,15 @@ def _with_distance(setting: Setting, variant: Learning, lessons: Lessons, config
 def _student(
     setting: Setting,
     config: CompareStage,
-    variant: Learning,
+    name: str,
     lessons: Lessons,
     trial: StageFolder,
     judge: Judge,
     seed: int,
 ) -> None:
+    variant = config.variants[name]
     if setting.machine.main:
-        trial.begin({"variant": variant.model_dump(mode="json"), "seed": seed})
+        trial.begin({"method": name, "learning": variant.model_dump(mode="json"), "seed": seed})
     setting.machine.wait()
     training = config.train
     passes = None
@@ -126,7 +127,7 @@ def _write(
     folder.write_result(
         {
             "kind": "comparison",
-            "numbers": {f"best_{head}": number(one[best], "value", "lower")},
+            "numbers": {f"best_{head}": number(one[best], "", "lower")},
             "summary": f"With {config.scoring.evaluations[0]} network evaluation, '{best}' has the lowest "
             "{TITLES[head]}: "
             f"{one[best]:.4g}{beside}; real data against real data {rows[0][head]:.4g}.",

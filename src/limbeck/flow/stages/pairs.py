@@ -171,7 +171,7 @@ def _write(config: PairsStage, folder: StageFolder, manifest: Manifest, *, secon
         "pairs": number(len(pairs), "count"),
         "passes": number(passes, "count", "lower"),
         "bytes": number(size, "bytes", "lower"),
-        "noise_mean_square": number(ratio, "ratio"),
+        "noise_mean_square": number(ratio, ""),
     }
     if made:
         numbers["seconds"] = number(seconds, "s", "lower")

@@ -57,7 +57,7 @@ def run_sample(config: SampleStage, folder: StageFolder, context: StageContext) 
     numbers: dict[str, Any] = {"samples": number(config.count, "count")}
     if flow.predicts == "velocity":
         walked = sample(flow, noise[:200], labels[:200] if labels is not None else None, evaluations=16, keep=True)
-        numbers["straightness"] = number(float(straightness(walked.states).mean()), "value", "lower")
+        numbers["straightness"] = number(float(straightness(walked.states).mean()), "", "lower")
         numbers["curvature"] = number(float(curvature(walked.states).mean()), "degrees", "lower")
         if flow.image_shape != (2, 1, 1):
             shown = torch.cat([state[:1] for state in walked.estimates[::2]])
@@ -87,8 +87,8 @@ def _with_real(config: SampleStage, setting: Setting, flow: Flow, folder: StageF
         labels = None
         found = invert(flow, x, labels, evaluations=config.reconstruct)
         back = sample(flow, found.x, labels, evaluations=config.reconstruct).x
-        numbers["reconstruction_error"] = number(float((back - x).square().mean()), "value", "lower")
-        numbers["inverted_noise_mean_square"] = number(float(found.x.square().mean()), "ratio")
+        numbers["reconstruction_error"] = number(float((back - x).square().mean()), "", "lower")
+        numbers["inverted_noise_mean_square"] = number(float(found.x.square().mean()), "")
         if flow.image_shape != (2, 1, 1):
             both = torch.cat([x[:10], back[:10]])
             caption = f"Real images, and the same after {config.reconstruct} evaluations each way."

@@ -38,9 +38,9 @@ def run_score(config: ScoreStage, folder: StageFolder, context: StageContext) ->
         {
             "kind": "scores",
             "numbers": {
-                f"best_{head}": number(best[head], "value", "lower"),
+                f"best_{head}": number(best[head], "", "lower"),
                 **{
-                    f"{row['flow']}_{head}_{row['evaluations']}": number(row[head], "value", "lower")
+                    f"{row['flow']}_{head}_{row['evaluations']}": number(row[head], "", "lower")
                     for row in measured
                 },
             },
