@@ -1,7 +1,7 @@
 """Comparisons of few-step samplers as Markdown: a measure against network evaluations, and paired changes.
 
-A paired change is the ratio of a measure between two variants of the same seed: its geometric mean over seeds, and in
-how many seeds it is below 1.
+A paired change is the ratio of a measure between two variants of the same seed: its geometric mean over seeds, and
+in how many seeds it is below 1.
 
 Run: python -m bench.flow_tables RUN:STAGE ... --measure coupling [--pair "A/B" ...]
 """

@@ -11,7 +11,8 @@ from limbeck.recipes.schema import load_recipe, load_variants
 NAMES = catalogue.names()
 SMALL = [name for name in NAMES if name.startswith(("small_sets/", "soft_labels/"))]
 """Recipes of data-set distillation, whose stages count epochs and iterations instead of steps."""
-CLASSIFIERS = [name for name in NAMES if name not in SMALL]
+FLOWS = [name for name in NAMES if name.startswith("flow/")]
+CLASSIFIERS = [name for name in NAMES if name not in SMALL + FLOWS]
 PAIR = "cifar100/resnet56-resnet20"
 LATER: set[str] = set()
 """Methods without a number in the published tables."""
@@ -39,7 +40,8 @@ def test_every_variant_reads(name, smoke):
     if smoke:
         for recipe in found.values():
             for config in recipe.stages.values():
-                assert config.source.name == "digits"
+                source = getattr(config, "source", None)
+                assert source.name == "digits" if source is not None else name in FLOWS
                 if name in CLASSIFIERS:
                     assert (config.train.steps, config.train.workers) == (2, 0)
                 assert not any(isinstance(part, dict) and part.get("pretrained") for part in _values(config))
@@ -89,6 +91,43 @@ def test_a_small_set_is_made_from_digits_in_seconds(name, variant, tmp_path):
     run = run_recipe(recipe, tmp_path / "run", command=["test"], device="cpu")
     assert all(stage.finished for stage in run.stages())
     assert 0 <= run.stage("look").result()["numbers"]["accuracy"]["value"] <= 1
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_smoke_run_of_flows_needs_no_file(name):
+    for recipe in load_variants(catalogue.read(name)[1], name=name, smoke=True).values():
+        for config in recipe.stages.values():
+            values = config.model_dump(mode="json")
+            assert config.kind != "flow.teacher"
+            assert (values.get("distance") or {}).get("name") != "lpips_vgg"
+            assert (values.get("scoring") or {}).get("inception_weights") is None
+            if "train" in values:
+                assert values["train"]["steps"] <= 100
+
+
+def test_the_paper_recipe_of_cifar10_has_its_hyper_parameters():
+    recipe = load_recipe(catalogue.read("flow/cifar10")[1], name="flow/cifar10")
+    pairs, student, tuned = (recipe.stages[name] for name in ("pairs", "student", "tuned"))
+    assert (pairs.count, pairs.evaluations, pairs.solver.name) == (1_000_000, 35, "sigma_heun")
+    assert (student.train.steps, student.train.batch_size, student.train.warmup_steps) == (800_000, 512, 5000)
+    assert (student.train.ema, student.train.ema_warm_up, student.dropout) == ((0.9999,), False, 0.13)
+    assert (tuned.begin, tuned.real_share, tuned.train.steps) == ("student", 1, 5000)
+    assert tuned.train.optimizer.settings["lr"] == 1e-5
+
+
+@pytest.mark.parametrize(("name", "variant"), [("flow/cifar10", "ve"), ("flow/points", None)])
+def test_a_flow_is_distilled_from_digits_or_points_in_seconds(name, variant, tmp_path):
+    recipe = load_recipe(catalogue.read(name)[1], name=name, variant=variant, smoke=True)
+    run = run_recipe(recipe, tmp_path / "run", command=["test"], device="cpu")
+    assert all(stage.finished for stage in run.stages())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FLOWS)
+def test_every_variant_of_flows_runs_in_two_steps(name, tmp_path):
+    for variant, recipe in load_variants(catalogue.read(name)[1], name=name, smoke=True).items():
+        run = run_recipe(recipe, tmp_path / str(variant), command=["test"], device="cpu")
+        assert all(stage.finished for stage in run.stages())
 
 
 @pytest.mark.slow

@@ -92,6 +92,17 @@ def test_the_shipped_tables_hold_what_was_published():
     assert not cells["MLKD", "R34 → R18"].verified
 
 
+def test_the_tables_of_flows_are_of_fid_and_name_the_number_of_a_cell():
+    for name in ("ablation", "evaluations", "cifar10", "imagenet64"):
+        table, _ = published.find(f"flow/{name}")
+        assert table.heading.endswith("(FID, lower is better)")
+        for cell in table.cells:
+            assert cell.recipe is None or (cell.stage, "_fid_" in cell.number) == ("look", True), cell
+    cells = {(c.row, c.column): c for c in published.find("flow/evaluations")[0].cells}
+    assert cells["CIFAR-10, G", "1 evaluation"].reported == 3.07
+    assert not cells["CIFAR-10, G", "2 evaluations"].verified
+
+
 def test_the_files_in_the_library_are_what_their_source_says(root):
     files = runpy.run_path(str(root / "schemas" / "library.py"))["files"]()
     assert len(files) > 20

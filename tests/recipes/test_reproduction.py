@@ -157,3 +157,31 @@ def test_a_run_of_another_recipe_says_nothing(make):
     run = make("a", variant="kd")
     run.resolved["name"] = "mine"
     assert all(c.mean is None and not c.left_out for c in cells(run).values())
+
+
+FLOW = """\
+same_data: [torchvision/cifar10]
+tables:
+  small:
+    title: Small
+    unit: FID
+    better: lower
+    cells:
+      - {row: G, column: one, recipe: flow/cifar10, variant: ve, stage: look, number: G_fid_1, reported: 3.07, source: x}
+"""
+
+
+def test_a_cell_may_name_its_number_and_weights_may_lie_anywhere(tmp_path):
+    text = catalogue.read("flow/cifar10")[1]
+    elsewhere = ["teacher.weights=/w.safetensors", "look.scoring.inception_weights=/i.pth"]
+    elsewhere += ["student.distance.vgg_weights=/v.pth", "tuned.distance.vgg_weights=/v.pth"]
+    recipe = load_recipe(text, name="flow/cifar10", variant="ve", overrides=elsewhere)
+    run = RunFolder.create(tmp_path / "run", recipe_text=text, resolved=recipe.resolved, provenance={})
+    for name in recipe.stages:
+        run.stage(name).begin(recipe.stage_config(name))
+        numbers = {"G_fid_1": {"value": 3.25, "unit": ""}, "F_fid_1": {"value": 9.0, "unit": ""}}
+        run.stage(name).write_result({"kind": "scores", "numbers": numbers, "summary": ""})
+    file = published.parse(FLOW, "tables.yaml")
+    (found,) = reproduce(file.tables["small"], file, [run])
+    assert (found.mean, found.faithful) == (3.25, True)
+    assert found.difference == pytest.approx(0.18)

@@ -120,6 +120,13 @@ def test_an_overlay_may_bring_a_stage_of_its_own_which_comes_first():
     assert smoke.references["student"] == ("quick",)
 
 
+def test_a_stage_of_another_kind_replaces_the_old_one_with_its_settings():
+    text = TEXT.replace("{train: {epochs: 2, steps: 2}}", "{kind: classify.train, source: digits, model: resnet8}")
+    recipe = load_recipe(text, name="two", smoke=True)
+    assert recipe.kinds["student"] == "classify.train"
+    assert recipe.stage_config("student")["model"]["name"] == "resnet8"
+
+
 def test_all_variants_are_checked_at_once():
     found = load_variants(TEXT, name="two")
     assert list(found) == [None, "control", "long"]

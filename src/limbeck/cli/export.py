@@ -78,7 +78,7 @@ def export(
     What was written is read back as such a program would read it, and compared with the model.
     """
     _require_format(form)
-    given = {"normalise": normalise, "precision": precision, "opset": opset}
+    given: dict[str, Any] = {"normalise": normalise, "precision": precision, "opset": opset}
     given |= {"evaluations": evaluations, "times": _times(times)}
     if private and push is None:
         raise InputError("--private is for a repository on the hub: say --push owner/name too.")

@@ -38,14 +38,15 @@ def export_diffusers(
     repository: str | None = None,
     force: bool = False,
 ) -> Exported:
-    """Write a folder for `DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)`.
+    """Write a folder that Diffusers loads as a pipeline, without Limbeck.
 
-    Diffusers has no pipeline of its own that samples an image flow without text, so the folder brings one: a
-    `pipeline.py` of a page, which Diffusers runs only if it is trusted. A network of Diffusers' whose velocity is
-    told 1000 t is written by its own `save_pretrained` into `unet` or `transformer`, and loads without any code too;
-    one more class, the last, stands for no class. Any other flow goes as a program of torch.export that gives its
-    velocity, in `velocity`, with a `program.py` that reads it. The scheduler is `FlowMatchEulerDiscreteScheduler`.
-    Nothing in the folder is a pickle.
+    It loads by `DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)`.
+    Diffusers has no pipeline of its own that samples from an image flow without text, so the folder brings a
+    `pipeline.py` of a page, which is run only where it is trusted. A network of Diffusers' own whose output is the
+    velocity at time 1000 t is written by its `save_pretrained` into `unet` or `transformer` and loads without any
+    foreign code; a U-Net gets one class more, the last, for no class. Any other flow goes into `velocity` as a
+    program of torch.export that gives its velocity, with the `program.py` that reads it. The scheduler is
+    `FlowMatchEulerDiscreteScheduler`, and nothing in the folder is a pickle.
 
     Args:
         path_in: a flow's file, or the folder of a stage or of a run that holds exactly one.
@@ -83,8 +84,8 @@ def export_diffusers(
             library="diffusers",
             usage=_usage(source, repository or target.title(None)),
             reads=(
-                f"It spends {plan} unless `num_inference_steps` or `times` say otherwise. `output_type` is pil, np "
-                "and pt as everywhere in Diffusers, or latent: the flow's own values, in [-1, 1] up to what it "
+                f"It spends {plan} unless `num_inference_steps` or `times` say otherwise. `output_type` is pil, "
+                "np and pt as everywhere in Diffusers, or latent: the flow's own values, in [-1, 1] up to what it "
                 "overshoots. `trust_remote_code` lets Diffusers run the `.py` files of this folder: read them."
             ),
             compared=compared,
@@ -95,7 +96,7 @@ def export_diffusers(
 
 
 def is_native(source: FlowSource) -> bool:
-    """Whether Diffusers' own classes say all that there is to say: its network, told 1000 t, gives the velocity."""
+    """Whether Diffusers' own classes say it all: its network, told 1000 t, gives the velocity."""
     settings = source.flow.parameterisation.settings
     return (
         isinstance(source.flow.network, DiffusersNetwork)

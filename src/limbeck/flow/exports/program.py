@@ -137,5 +137,5 @@ def _any_batch(network: nn.Module) -> nn.Module:
             continue
         if module.norm is None and module.interpolate and not module.use_conv_transpose and module.name == "conv":
             owner, _, name = path.rpartition(".")
-            setattr(found.get_submodule(owner), name, _Doubled(module.conv if module.use_conv else None))  # type: ignore[arg-type]
+            setattr(found.get_submodule(owner), name, _Doubled(module.conv if module.use_conv else None))
     return found

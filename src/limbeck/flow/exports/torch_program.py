@@ -30,10 +30,10 @@ def export_torch(
 ) -> Exported:
     """Write a sampler that `torch.export.load(path).module()` runs: noise, and labels, to images in [-1, 1].
 
-    It walks as `limbeck.flow.sample` does with the same evaluations and times, by Euler's rule, or for consistency
-    models by jumps with new noise that depends on the row alone; all evaluations are in the graph, so tracing takes
-    longer the more there are. Noise is float32 (n, c, h, w) for any n; labels are int64 (n,), -1 for no class, and
-    there only for flows with classes.
+    It walks as `limbeck.flow.sample` does with the same evaluations and times: by Euler's rule, or for consistency
+    models by jumps with new noise that depends on the row alone. All evaluations are in the graph, so that tracing
+    takes longer the more there are. Noise is float32 (n, c, h, w) for any n; labels are int64 (n,), -1 for no
+    class, and wanted of flows with classes alone.
 
     The program runs on the CPU; `torch.export.passes.move_to_device_pass(program, "cuda")` moves it.
 

@@ -61,7 +61,8 @@ class FlowPipeline(DiffusionPipeline):  # type: ignore[misc]
         Args:
             batch_size: images to make; as many as there are labels or noises, or 1, unless given.
             class_labels: one for each image, -1 for no class; no class at all unless given.
-            num_inference_steps: network evaluations, on even times; what the pipeline was exported with unless given.
+            num_inference_steps: network evaluations, on even times; what the pipeline was exported with unless
+                given.
             times: where the steps begin, falling from 1.
             guidance_scale: of classifier-free guidance; above or below 1 every step costs two evaluations.
             generator: of the noise.
