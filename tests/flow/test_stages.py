@@ -140,6 +140,23 @@ def test_batches_of_another_size_give_the_same_pairs(flow, pairs, tmp_path):
     assert torch.equal(a.noise(index), b.noise(index))
 
 
+def test_inverted_pairs_do_not_depend_on_batches(flow, tmp_path):
+    made = []
+    for size in (7, 50):
+        config = pairs_stage(invert=True, count=50, batch_size=size, solver="euler", **DIGITS)
+        made.append(Pairs(run(tmp_path / str(size), run_pairs, config, flow=flow.path).path))
+    index = torch.arange(50)
+    torch.testing.assert_close(made[0].noise(index), made[1].noise(index), rtol=0, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_adaptive_solver_chooses_its_evaluations(flow, tmp_path):
+    made = run(tmp_path / "pairs", run_pairs, pairs_stage(solver="adaptive", count=10), flow=flow.path)
+    assert "as the solver chose" in made.result()["summary"]
+    shown = SampleStage.model_validate({"flow": "flow", "solver": "adaptive", "count": 4})
+    assert run(tmp_path / "samples", run_sample, shown, flow=flow.path).images()
+
+
 def test_inverted_pairs(flow, tmp_path):
     config = pairs_stage(invert=True, count=None, solver="euler", **DIGITS)
     made = run(tmp_path / "real", run_pairs, config, flow=flow.path)

@@ -167,7 +167,8 @@ tables:
     unit: FID
     better: lower
     cells:
-      - {row: G, column: one, recipe: flow/cifar10, variant: ve, stage: look, number: G_fid_1, reported: 3.07, source: x}
+      - {row: G, column: one, recipe: flow/cifar10, variant: ve, stage: look, number: G_fid_1, reported: 3.07,
+         source: x}
 """
 
 

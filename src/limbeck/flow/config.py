@@ -298,7 +298,13 @@ class Scoring(Config):
     """File of the Inception network (pt_inception-2015-12-05-6726825d.pth); with it FID and Inception score are
     measured. The published FID of CIFAR-10 takes samples: 50000."""
     rounds: tuple[PositiveInt, ...] = ()
-    """Evaluations each way of an inversion and reconstruction, for its error."""
+    """Which of the evaluations to spend each way of an inversion and reconstruction, for its error."""
+
+    @model_validator(mode="after")
+    def _countable(self) -> Self:
+        if self.solver is not None and self.solver.name == "adaptive":
+            raise ValueError("solver: scores stand beside numbers of evaluations, and adaptive chooses its own")
+        return self
 
 
 class ScoreStage(_Data):
@@ -396,8 +402,9 @@ class SampleStage(_Data):
     """The sampler: a stage or a file."""
     count: PositiveInt = 64
     """Samples, kept as PNG-ready bytes in samples.safetensors."""
-    evaluations: tuple[PositiveInt, ...] = (1, 2)
-    """Numbers of network evaluations, each with the same noise."""
+    evaluations: tuple[PositiveInt, ...] | None = None
+    """Numbers of network evaluations, each with the same noise; 1 and 2 unless given, as many as it chooses for
+    the adaptive solver."""
     solver: SolverSpec | None = None
     """How; what the model is made for unless given."""
     times: tuple[Time, ...] | None = None

@@ -57,8 +57,15 @@ class Images:
 
     def draw(self, count: int, *, seed: int) -> Tensor:
         """Random images without repeats, in [-1, 1], for comparisons; all of them where fewer are there."""
+        return as_signed(self.pixels[self._drawn(count, seed)])
+
+    def draw_labels(self, count: int, *, seed: int) -> Tensor:
+        """Classes of the images that `draw` gives."""
+        return self.labels[self._drawn(count, seed)]
+
+    def _drawn(self, count: int, seed: int) -> Tensor:
         rows = torch.randperm(len(self), generator=generator(seed, "draw"))[:count]
-        return as_signed(self.pixels[rows.to(self.pixels.device)])
+        return rows.to(self.pixels.device)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ def invert(
     solver: Spec | str = "euler",
     blur: float = FIRST,
     seed: int = 0,
+    index: Tensor | None = None,
     batch_size: int = 500,
     keep: bool = False,
 ) -> Samples:
@@ -39,6 +40,7 @@ def invert(
         solver: euler, heun or adaptive.
         blur: time to begin at; so much noise is mixed in. 0 gives the exact inverse of an exact flow.
         seed: of that noise.
+        index: (n,) int64, numbers of the images, by which each gets its noise; their rows unless given.
         batch_size: images at once.
         keep: keep states and estimates.
 
@@ -66,7 +68,8 @@ def invert(
         grid = (blur, *(end * i / steps for i in range(1, steps)), 1.0 if end > 1 - 1e-4 else end)
     start = x
     if blur:
-        noise = normals(torch.arange(len(x), device=x.device), seed=seed, shape=tuple(x.shape[1:]))
+        numbers = torch.arange(len(x)) if index is None else index
+        noise = normals(numbers.to(x.device), seed=seed, shape=tuple(x.shape[1:]))
         start = (1 - blur) * x + blur * noise.to(x.dtype)
     path = walk(flow, start, labels, grid, solver=rule, batch_size=batch_size, keep=keep)
     # A range that ends before 1 leaves a state that still has some data in it, scaled down.

@@ -51,7 +51,7 @@ class Manifest:
         seed: of noise and labels.
         teacher: fingerprint of the flow that couples.
         solver: by name with settings.
-        evaluations: of the flow for each pair.
+        evaluations: of the flow for each pair; 0 where an adaptive solver chose them.
         guidance: scale, or None.
         data: fingerprint of the real data, for inverted pairs.
         format: of the store.

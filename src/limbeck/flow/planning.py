@@ -115,7 +115,7 @@ def plan_sample(config: SampleStage, context: StageContext, stages: Stages) -> d
     """Cost of `flow.sample`."""
     setting = open_setting(config, context)
     flow = _flow(setting, config.flow, stages)
-    passes = config.count * sum(config.evaluations)
+    passes = config.count * sum(config.evaluations or (1, 2))
     return _plan(parameters(flow), passes, _timed(setting, flow, 64, train=False) / 64, [], 0)
 
 
@@ -231,7 +231,7 @@ def _median(run: Callable[[], None], setting: Setting) -> float:
 def _plan(count: int, steps: int, seconds: float, notes: list[str], batch: int) -> dict[str, Any]:
     return {
         "parameters": count,
-        "trainable_parameters": count if batch else 0,
+        "trainable_parameters": count,
         "flops_per_step": 0,
         "steps": steps,
         "seconds_per_step": seconds,

@@ -203,7 +203,7 @@ def _in_batches(
         for first in range(0, len(x), batch_size):
             rows = slice(first, first + batch_size)
             told = labels[rows] if labels is not None else None
-            parts.append(solver.run(Field(flow, velocity, told), x[rows], grid, keep))
+            parts.append(solver.run(Field(flow, velocity, told, first=first), x[rows], grid, keep))
     finally:
         flow.train(training)
     if len(parts) == 1:
@@ -224,9 +224,13 @@ class Field:
         flow: gives the denoiser.
         velocity: the flow itself, or guided.
         labels: (n,) or None.
+        first: number of the batch's first sample among all.
     """
 
-    def __init__(self, flow: Flow, velocity: torch.nn.Module, labels: Tensor | None = None) -> None:
+    def __init__(
+        self, flow: Flow, velocity: torch.nn.Module, labels: Tensor | None = None, *, first: int = 0
+    ) -> None:
+        self.first = first
         self._flow, self._given, self._labels = flow, velocity, labels
         self._averages = flow.predicts == "average velocity"
         self._kind = next(flow.parameters()).dtype

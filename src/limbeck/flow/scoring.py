@@ -173,8 +173,11 @@ class Judge:
 
     def _reconstruction(self, flow: Flow, count: int) -> float:
         some = self.reference[:500]
-        noise = invert(flow, some, evaluations=count, blur=0.0).x
-        back = sample(flow, noise, evaluations=count).x
+        labels = None
+        if flow.classes and isinstance(self.data, Images):
+            labels = self.data.draw_labels(len(self.reference), seed=self.scoring.seed)[: len(some)]
+        noise = invert(flow, some, labels, evaluations=count, blur=0.0).x
+        back = sample(flow, noise, labels, evaluations=count).x
         return float((back - some).square().mean())
 
 

@@ -161,7 +161,9 @@ def _renoised(velocity: Velocity, x: Tensor, times: Sequence[float], keep: bool,
         path.evaluations += 1
         fresh = x
         if to > 0:
-            places = torch.arange(x.shape[0], device=x.device) + number * x.shape[0]
+            # The noise of a sample depends on its number and the step alone, whatever batch it stands in.
+            rows = torch.arange(x.shape[0], device=x.device) + getattr(velocity, "first", 0)
+            places = rows + ((number + 1) << 32)
             fresh = normals(places, seed=seed, shape=tuple(x.shape[1:])).to(x.dtype)
         _step(path, (1 - to) * (path.x - t * v) + to * fresh, path.x, v, t, False, keep)
     return path

@@ -53,6 +53,7 @@ save_file(found, f"{folder}/found.safetensors")
 """
 
 
+@pytest.mark.slow
 def test_from_pretrained_gives_the_same_images_without_limbeck(flow_file, alone, tmp_path):
     wanted = {}
     for case in CASES:
@@ -101,6 +102,17 @@ def test_a_network_of_diffusers_is_written_by_diffusers(flow_file, tmp_path):
     for part in ('library_name: "diffusers"', 'license: "apache-2.0"', "trust_remote_code", "flow-matching"):
         assert part in card
     assert str(tmp_path) not in card
+
+
+def test_a_program_moves_with_its_pipeline(flow_file, tmp_path):
+    from limbeck.flow.exports.portable.program import VelocityProgram
+
+    export_diffusers(flow_file("averages"), tmp_path / "out")
+    program = VelocityProgram.from_pretrained(str(tmp_path / "out/velocity")).to("meta")
+    x, t = torch.empty(3, 1, 4, 4, device="meta"), torch.empty(3, device="meta")
+    assert program(x, t, interval=t).device.type == program.device.type == "meta"
+    with pytest.raises(ValueError, match="computes in float32"):
+        program.to(torch.float16)
 
 
 def test_consistency_models_get_new_noise_from_the_scheduler(flow_file, tmp_path):

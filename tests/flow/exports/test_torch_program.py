@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.export.passes import move_to_device_pass
 
 import limbeck
 from limbeck.errors import CheckpointError, ConfigError, ModelError
@@ -15,7 +16,10 @@ from limbeck.flow import export_torch, sample
 from limbeck.models import DataConfig, build, save
 
 STEPS = {"points": {"evaluations": 3}, "classes": {"times": (1, 0.8)}, "jumps": {"evaluations": 2}}
-CASES = ("points", "classes", "edm", "averages", "jumps", "unet", "transformer")
+CASES = [
+    ("points", "classes", "jumps"),
+    pytest.param(("edm", "averages", "unet", "transformer"), marks=pytest.mark.slow),
+]
 READER = """
 import json
 import torch
@@ -38,10 +42,10 @@ def noises():
     return make
 
 
-def test_the_same_images_for_any_number_of_noises_without_limbeck(flow_file, alone, noises, tmp_path):
-    pytest.importorskip("diffusers")
+@pytest.mark.parametrize("cases", CASES, ids="-".join)
+def test_the_same_images_for_any_number_of_noises_without_limbeck(flow_file, alone, noises, tmp_path, cases):
     wanted = {}
-    for number, case in enumerate(CASES):
+    for number, case in enumerate(cases):
         steps = STEPS.get(case, {})
         written = export_torch(flow_file(case), tmp_path / f"{case}.pt2", **steps)
         assert written.compared[0].difference <= written.compared[0].allowed
@@ -51,9 +55,9 @@ def test_the_same_images_for_any_number_of_noises_without_limbeck(flow_file, alo
             {"noise": noise, **({} if labels is None else {"labels": labels})}, tmp_path / f"{case}.safetensors"
         )
         wanted[case] = sample(flow, noise, labels, **steps).x
-    alone(READER, tmp_path, json.dumps(CASES))
+    alone(READER, tmp_path, json.dumps(cases))
     found = load_file(tmp_path / "found.safetensors")
-    for case in CASES:
+    for case in cases:
         assert torch.allclose(found[case], wanted[case], atol=1e-5), case
 
 
@@ -65,6 +69,13 @@ def test_a_batch_beyond_diffusers_own_branch(flow_file, noises, tmp_path):
     found = sampler(noise, labels)
     assert not found.requires_grad
     assert torch.allclose(found, sample(flow, noise, labels).x, atol=1e-5)
+
+
+def test_a_program_moves_as_a_whole(flow_file, tmp_path):
+    export_torch(flow_file("classes"), tmp_path / "s.pt2")
+    program = move_to_device_pass(torch.export.load(tmp_path / "s.pt2"), "meta")
+    found = program.module()(torch.empty(3, 1, 8, 8, device="meta"), torch.empty(3, dtype=int, device="meta"))
+    assert (found.device.type, found.shape) == ("meta", (3, 1, 8, 8))
 
 
 def test_what_a_program_says_of_itself_and_its_card(flow_file, tmp_path, root):

@@ -129,8 +129,7 @@ def _write(
             "kind": "comparison",
             "numbers": {f"best_{head}": number(one[best], "", "lower")},
             "summary": f"With {config.scoring.evaluations[0]} network evaluation, '{best}' has the lowest "
-            f"{TITLES[head]}: "
-            f"{one[best]:.4g}{beside}; real data against real data {rows[0][head]:.4g}.",
+            f"{TITLES[head]}: {one[best]:.4g}{beside}; real data against real data {rows[0][head]:.4g}.",
             "components": sorted(set().union(*(components_of(v) for v in config.variants.values()))),
         }
     )

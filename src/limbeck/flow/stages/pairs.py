@@ -15,7 +15,7 @@ from limbeck.engine.progress import Progress
 from limbeck.errors import CheckpointError, ConfigError, Interrupted
 from limbeck.flow.artefact import fingerprint
 from limbeck.flow.config import PairsStage
-from limbeck.flow.data import Data, Images, Points
+from limbeck.flow.data import Data, Images, Points, as_signed
 from limbeck.flow.editing import invert
 from limbeck.flow.pairs import Manifest, Pairs, begin, open_shard, shard_file, write_shard
 from limbeck.flow.picture import picture_of
@@ -72,7 +72,7 @@ def manifest_of(config: PairsStage, setting: Setting, teacher: Flow, data: Data 
         seed=derive(setting.seed, "pairs"),
         teacher=fingerprint(teacher),
         solver=config.solver.model_dump(mode="json"),
-        evaluations=config.evaluations,
+        evaluations=0 if config.solver.name == "adaptive" else config.evaluations,
         guidance=config.guidance,
         data=data.fingerprint if data is not None else None,
     )
@@ -107,9 +107,10 @@ def couple(
     """Images, labels and noise of some indices; noise only where no index gives it."""
     device = next(teacher.parameters()).device
     images, labels, noises = [], [], []
+    real = _real(data, manifest, span) if data is not None else None
     for first in range(span.start, span.stop, config.batch_size):
         index = torch.arange(first, min(first + config.batch_size, span.stop))
-        if data is None:
+        if real is None:
             told = manifest.labels(index)
             made = sample(
                 teacher,
@@ -121,14 +122,16 @@ def couple(
             )
             images.append(made.x.cpu())
         else:
-            x, told = _real(data, index, manifest)
+            rows = index - span.start
+            x, told = real[0][rows], real[1][rows] if real[1] is not None else None
             found = invert(
                 teacher,
                 x,
                 told if teacher.classes else None,
-                evaluations=config.evaluations,
+                evaluations=config.evaluations,  # an adaptive solver takes no notice
                 solver=config.solver,
-                seed=derive(manifest.seed, "blur", first),
+                seed=derive(manifest.seed, "blur"),
+                index=index,
             )
             images.append(x.cpu())
             noises.append(found.x.cpu())
@@ -137,12 +140,12 @@ def couple(
     return torch.cat(images), torch.cat(labels) if labels else None, torch.cat(noises) if noises else None
 
 
-def _real(data: Data, index: Tensor, manifest: Manifest) -> tuple[Tensor, Tensor | None]:
+def _real(data: Data, manifest: Manifest, span: range) -> tuple[Tensor, Tensor | None]:
+    """Real data of a shard with their classes, never mirrored; points are drawn for the shard as a whole."""
     if isinstance(data, Points):
-        # A whole batch is one draw, so that it depends on the first index alone.
-        return data.draw(len(index), seed=derive(manifest.seed, "real", int(index[0]))), None
-    x, labels = data.batch(index.to(data.labels.device), seed=0, epoch=0)
-    return x, labels
+        return data.draw(len(span), seed=derive(manifest.seed, "real", span.start)), None
+    rows = torch.arange(span.start, span.stop, device=data.labels.device)
+    return as_signed(data.pixels[rows]), data.labels[rows]
 
 
 def _intact(folder: StageFolder, manifest: Manifest, shard: int) -> bool:
@@ -169,13 +172,15 @@ def _write(config: PairsStage, folder: StageFolder, manifest: Manifest, *, secon
     passes = len(pairs) * manifest.evaluations * (1 if manifest.guidance is None else 2)
     numbers: dict[str, Any] = {
         "pairs": number(len(pairs), "count"),
-        "passes": number(passes, "count", "lower"),
         "bytes": number(size, "bytes", "lower"),
         "noise_mean_square": number(ratio, ""),
     }
+    if passes:
+        numbers["passes"] = number(passes, "count", "lower")
     if made:
         numbers["seconds"] = number(seconds, "s", "lower")
-    summary = f"{len(pairs):,} {what}, {manifest.evaluations} evaluations each, {_size(size)}."
+    each = f"{manifest.evaluations} evaluations each" if passes else "as many evaluations as the solver chose"
+    summary = f"{len(pairs):,} {what}, {each}, {_size(size)}."
     if config.invert and abs(ratio - 1) > TYPICAL:
         note = (
             f" Their noise has a mean square of {ratio:.2f} where normal noise has 1: real data lie off what this "

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError
 from limbeck.flow.config import SampleStage
-from limbeck.flow.data import Images, as_bytes
+from limbeck.flow.data import Data, Images, as_bytes
 from limbeck.flow.editing import interpolate, invert, translate
 from limbeck.flow.picture import grid_png, picture_of, points_png
 from limbeck.flow.sampling import Samples, sample
@@ -33,13 +33,15 @@ def run_sample(config: SampleStage, folder: StageFolder, context: StageContext) 
     noise = normals(index, seed=derive(setting.seed, "samples"), shape=flow.image_shape)
     labels = _labels(config, flow, index)
     made: dict[int, Samples] = {}
-    for place, count in enumerate(config.evaluations):
-        times = config.times if place == len(config.evaluations) - 1 else None
+    adaptive = config.solver is not None and config.solver.name == "adaptive"
+    counts = config.evaluations or ((0,) if adaptive else (1, 2))
+    for place, count in enumerate(counts):
+        times = config.times if place == len(counts) - 1 else None
         made[count] = sample(
             flow,
             noise,
             labels,
-            evaluations=None if times is not None else count,
+            evaluations=None if times is not None or not count else count,
             solver=config.solver,
             times=times,
             guidance=config.guidance,
@@ -85,6 +87,8 @@ def _with_real(config: SampleStage, setting: Setting, flow: Flow, folder: StageF
     if config.reconstruct is not None:
         x = data.draw(200, seed=setting.seed)
         labels = None
+        if flow.classes and isinstance(data, Images):
+            labels = data.draw_labels(200, seed=setting.seed)
         found = invert(flow, x, labels, evaluations=config.reconstruct)
         back = sample(flow, found.x, labels, evaluations=config.reconstruct).x
         numbers["reconstruction_error"] = number(float((back - x).square().mean()), "", "lower")
@@ -94,8 +98,8 @@ def _with_real(config: SampleStage, setting: Setting, flow: Flow, folder: StageF
             caption = f"Real images, and the same after {config.reconstruct} evaluations each way."
             folder.write_image("reconstruction", grid_png(both), caption)
     if config.interpolate is not None:
-        ends = data.draw(8, seed=setting.seed + 1)
-        between = interpolate(flow, ends[:4], ends[4:], points=config.interpolate)
+        first, second, labels = _ends(data, flow, seed=setting.seed + 1)
+        between = interpolate(flow, first, second, labels, points=config.interpolate)
         rows = between.transpose(0, 1).flatten(0, 1)
         picture = grid_png(rows, columns=config.interpolate) if rows.shape[1] in (1, 3) else picture_of(rows)
         if picture is not None:
@@ -103,6 +107,17 @@ def _with_real(config: SampleStage, setting: Setting, flow: Flow, folder: StageF
     if config.translate is not None:
         numbers |= _translated(config.translate, setting, flow, folder)
     return numbers
+
+
+def _ends(data: Data, flow: Flow, *, seed: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Four pairs of real images; of one class each where the flow is told classes."""
+    if not flow.classes or not isinstance(data, Images):
+        some = data.draw(8, seed=seed)
+        return some[:4], some[4:], None
+    x, labels = data.draw(len(data), seed=seed), data.draw_labels(len(data), seed=seed)
+    of_class = [(labels == c).nonzero()[:2, 0] for c in range(flow.classes)]
+    rows = torch.stack([found for found in of_class if len(found) == 2][:4])
+    return x[rows[:, 0]], x[rows[:, 1]], labels[rows[:, 0]]
 
 
 def _translated(classes: tuple[int, int], setting: Setting, flow: Flow, folder: StageFolder) -> dict[str, Any]:
