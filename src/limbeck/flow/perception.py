@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -188,34 +191,32 @@ def _normalised(model: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def _vgg(file: Path) -> nn.Sequential:
-    from torchvision.models import vgg16
+    """The layers of VGG-16 up to relu5_3, with mean pooling in place of max pooling."""
+    from torchvision.models.vgg import cfgs, make_layers
 
     if not file.is_file():
         raise ConfigError(
-            f"LPIPS needs the weights of VGG-16 in a file, and there is none at {file}. Nothing is fetched "
-            "here: get "
-            f"torchvision's {VGG_FILE} and give its path (distance: {{name: lpips_vgg, vgg_weights: ...}}), "
-            "or take "
-            "distance: classifier with a network of your own."
+            f"LPIPS needs the weights of VGG-16 in a file, and there is none at {file}. Nothing is fetched: get"
+            f" torchvision's {VGG_FILE} and give its path (distance: {{name: lpips_vgg, vgg_weights: ...}}), or"
+            " take distance: classifier with a network of your own."
         )
-    model = vgg16(weights=None)
-    if file.suffix == ".safetensors":
-        import safetensors.torch
-
-        state = safetensors.torch.load_file(file)
-    else:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+    layers = make_layers(cfgs["D"])
     try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
+        if file.suffix == ".safetensors":
+            state = safetensors.torch.load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        named = {n.removeprefix("features."): value for n, value in state.items() if n.startswith("features.")}
+        layers.load_state_dict(named)
+    except (RuntimeError, TypeError, AttributeError, OSError, UnpicklingError, SafetensorError) as error:
         raise ConfigError(
             f"{file} does not hold the weights of torchvision's vgg16: {str(error)[:200]}"
         ) from error
-    layers = [nn.AvgPool2d(2, 2) if isinstance(layer, nn.MaxPool2d) else layer for layer in model.features]
-    for layer in layers:
+    kept = [nn.AvgPool2d(2, 2) if isinstance(layer, nn.MaxPool2d) else layer for layer in layers]
+    for layer in kept:
         if isinstance(layer, nn.ReLU):
-            layer.inplace = False
-    return nn.Sequential(*layers[: _VGG_LAYERS[-1] + 1])
+            layer.inplace = False  # the maps in between are what is compared
+    return nn.Sequential(*kept[: _VGG_LAYERS[-1] + 1])
 
 
 def _lpips_heads() -> list[Tensor]:

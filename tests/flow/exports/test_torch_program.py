@@ -17,8 +17,8 @@ from limbeck.models import DataConfig, build, save
 
 STEPS = {"points": {"evaluations": 3}, "classes": {"times": (1, 0.8)}, "jumps": {"evaluations": 2}}
 CASES = [
-    ("points", "classes", "jumps"),
-    pytest.param(("edm", "averages", "unet", "transformer"), marks=pytest.mark.slow),
+    ("points", "jumps"),
+    pytest.param(("classes", "edm", "averages", "unet", "transformer"), marks=pytest.mark.slow),
 ]
 READER = """
 import json
