@@ -97,7 +97,9 @@ def fit_flow(
         progress: show it.
         steps: other than the training's.
     """
-    task = FlowTask(method, label_dropout=label_dropout)
+    task = FlowTask(
+        method, label_dropout=label_dropout, accumulation=training.accumulation, epoch_batches=len(stream)
+    )
     epoch_steps = math.ceil(len(stream) / training.accumulation)
     optimizer, schedule = training.optimizer, training.schedule
     count = steps if steps is not None else training.steps

@@ -64,7 +64,7 @@ class Method(Protocol):
         Args:
             call: the student as the loop wraps it.
             batch: "x" data and "labels" (or None), "z" the noise of a pair where there is one, "number" of the
-                batch counted from the start of training.
+                optimizer step counted from the start of training, the same for all batches of a step.
         """
         ...
 
@@ -96,6 +96,9 @@ class WithTarget(nn.Module):
         """Let the copy take over a share of the student's weights, 1 for all of them."""
         for kept, now in zip(self.target.parameters(), self.student.parameters(), strict=True):
             kept.lerp_(now, share)
+        # Weights belong to their buffers: a student that began afresh has frequencies of its own.
+        for kept, now in zip(self.target.buffers(), self.student.buffers(), strict=True):
+            kept.copy_(now)
 
 
 def student_of(root: nn.Module) -> Flow:

@@ -25,6 +25,8 @@ from limbeck.losses.pseudo_huber import pseudo_huber, squared_error
 from limbeck.protocols import Batch
 
 Loss = Literal["l2", "huber", "perceptual"]
+_SIGMAS = (0.002, 80.0)
+"""EDM's lowest and highest noise level."""
 
 
 def consistency_distillation(
@@ -32,7 +34,8 @@ def consistency_distillation(
 ) -> Method:
     """Neighbours on the teacher's path, one Heun step apart, have the same data.
 
-    The stage's times and objective are not used; levels are drawn uniformly.
+    The stage's times and objective are not used; levels are drawn uniformly. Noise is always drawn afresh, for the
+    pairs' data too: the teacher's paths run through data with independent noise.
 
     Args:
         ground: student, teacher, a perceptual distance where the loss asks for one.
@@ -91,15 +94,27 @@ class _Consistency:
     passes: int
     predicts: Predicts = "consistency"
     needs_pairs: bool = False
+    _now: int = field(default=-1, init=False)
     _grids: dict[int, Tensor] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        # EDM's levels, as far as the teacher has seen them; sampling begins at the highest one trained.
+        low, high = (sigma / (1 + sigma) for sigma in _SIGMAS)
+        if self.teacher is not None:
+            low, high = max(low, self.teacher.trained[0]), min(high, self.teacher.trained[1])
+        self._range = (low, high)
+        self.ground.student.trained = self._range
 
     def losses(self, call: Call, batch: Batch) -> Tensor:
         """Distance of the student's data to the target's at the next lower level."""
         assert isinstance(self.root, WithTarget)
         x, labels = batch["x"], batch["labels"]
         number = int(batch["number"])
-        self.root.take(self.share if number else 1.0)
-        z = batch.get("z")
+        if number != self._now:  # once a step, of however many batches it is made
+            self.root.take(self.share if number else 1.0)
+            self._now = number
+        # The teacher's paths run through data with independent noise; chords of its pairs are elsewhere.
+        z = batch.get("z") if self.teacher is None else None
         z = torch.randn_like(x) if z is None else z
         grid = self._grid(number, x)
         place = torch.randint(len(grid) - 1, (len(x),), device=x.device)
@@ -142,8 +157,9 @@ class _Consistency:
         count = math.ceil(math.sqrt(done * ((high + 1) ** 2 - low**2) + low**2) - 1) + 1
         count = max(count, 2)
         if count not in self._grids:
-            sigmas = torch.tensor(sigma_grid(count)[:-1], dtype=torch.float64)
-            self._grids[count] = time_of_sigma(sigmas).to(x)
+            low_sigma, high_sigma = (t / (1 - t) for t in self._range)
+            sigmas = sigma_grid(count, sigma_min=low_sigma, sigma_max=high_sigma)[:-1]
+            self._grids[count] = time_of_sigma(torch.tensor(sigmas, dtype=torch.float64)).to(x)
         return self._grids[count]
 
     def frozen(self) -> Mapping[str, nn.Module]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limbeck.bounds import Fraction, NonNegative, Positive
 from limbeck.errors import ConfigError
 from limbeck.flow.methods._base import Call, Ground, Method, chord_of, frozen_of
-from limbeck.flow.path import per_image
+from limbeck.flow.path import END, per_image
 from limbeck.flow.velocity import Predicts
 from limbeck.losses.pseudo_huber import squared_error
 from limbeck.protocols import Batch
@@ -65,9 +65,19 @@ class _MeanFlow:
     passes: int = 2
     needs_pairs: bool = False
 
+    def __post_init__(self) -> None:
+        # Beyond the times that a diffusion teacher has seen, what its network is told of the time grows without
+        # bound, and the derivative with it. Sampling then begins where training ends.
+        teacher, student = self.ground.teacher, self.ground.student
+        self._last = student.begin if teacher is None else teacher.begin
+        student.trained = (END, self._last)
+
+    def _times(self, quantile: Tensor) -> Tensor:
+        return self.ground.times(quantile).clamp(max=self._last)
+
     def losses(self, call: Call, batch: Batch) -> Tensor:
         """Weighted squared error of the mean velocity."""
-        chord = chord_of(batch, self.ground.times)
+        chord = chord_of(batch, self._times)
         labels, t, v = batch["labels"], chord.t, chord.velocity
         n = len(t)
         r = torch.minimum(torch.sigmoid(self.mean + self.std * torch.randn_like(t)), t)

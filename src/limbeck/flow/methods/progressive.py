@@ -23,7 +23,8 @@ def progressive(ground: Ground, *, start: PositiveInt = 16) -> Method:
     """Halve the number of steps again and again, from `start` steps of the student down to one.
 
     The stages of two steps and of one get twice the iterations of the others, as in the consistency models'
-    comparison.
+    comparison. Noise is always drawn afresh, for the pairs' data too: the teacher's paths run through data with
+    independent noise.
 
     Args:
         ground: student, teacher, objective; the stage's times are not used, since the grids give them.
@@ -57,19 +58,24 @@ class _Progressive:
     needs_pairs: bool = False
     _now: int = field(default=-1, init=False)
 
+    def __post_init__(self) -> None:
+        # A teacher knows nothing of later times than it was trained on, and then its student neither.
+        assert self.ground.teacher is not None
+        self._begin = self.ground.teacher.begin
+        self.ground.student.trained = (END, self._begin)
+
     def losses(self, call: Call, batch: Batch) -> Tensor:
         """The student's one step against the mean velocity of the teacher's two."""
         assert isinstance(self.root, WithTarget)
         number = int(batch["number"])
         steps = [grid for first, grid in self.stages if first <= number][-1]
-        if any(first == number for first, _ in self.stages[1:]):
+        if number != self._now and any(first == number for first, _ in self.stages[1:]):
             self.root.take(1.0)  # the student of the stage before teaches from here on
+        self._now = number
         x = batch["x"]
-        z = batch.get("z")
-        z = torch.randn_like(x) if z is None else z
         place = torch.randint(1, steps + 1, (len(x),), device=x.device)
-        width = (1 - 2 * END) / steps
-        chord = Chord(x, z, END + place.to(x.dtype) * width)
+        width = self._begin / steps
+        chord = Chord(x, torch.randn_like(x), place.to(x.dtype) * width)
         with torch.no_grad():
             target = self._two_steps(chord, width, batch["labels"])
         # The objective compares with z - x of the chord: a chord from the target's far end has just this velocity.
@@ -82,7 +88,7 @@ class _Progressive:
         teacher, t = self.root.target.eval(), chord.t
         first = teacher(chord.point, t, labels)
         middle = chord.point - width / 2 * first
-        second = teacher(middle, (t - width / 2).clamp_min(0), labels)
+        second = teacher(middle, t - width / 2, labels)
         mean: Tensor = (first + second) / 2
         return mean
 

@@ -184,7 +184,7 @@ def _write(config: PairsStage, folder: StageFolder, manifest: Manifest, *, secon
     if config.invert and abs(ratio - 1) > TYPICAL:
         note = (
             f" Their noise has a mean square of {ratio:.2f} where normal noise has 1: real data lie off what this "
-            "teacher generates, and training on these pairs is likely to make samples worse."
+            "teacher generates, and training on these pairs can make samples worse: measure what it does."
         )
         summary += note
         _LOGGER.warning("pairs:%s", note)
