@@ -41,6 +41,8 @@ FLAGS = {
         "--private",
         "--force",
         "--plugin",
+        "--evaluations",
+        "--times",
     },
     "cite": set(),
     "doctor": set(),
