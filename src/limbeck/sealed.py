@@ -63,13 +63,14 @@ class Sealed:
     def __init__(self, path: Path, *, again: str) -> None:
         self.path, self._again = path, again
         header, start = self._header()
+        whole = self._mapped()
         try:
             card = json.loads(header["__metadata__"]["limbeck"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is not one of Limbeck's files: it has no card. {again}") from error
         self.card: dict[str, Any] = dict(card)
         self.tensors = {
-            name: self._mapped(name, about, start) for name, about in header.items() if name != "__metadata__"
+            name: self._part(whole, name, about, start) for name, about in header.items() if name != "__metadata__"
         }
 
     def verify(self) -> None:
@@ -112,13 +113,23 @@ class Sealed:
             raise CheckpointError(f"{self.path} is damaged: its header is no table. {self._again}")
         return header, 8 + length
 
-    def _mapped(self, name: str, about: Any, start: int) -> np.ndarray[Any, Any]:
+    def _mapped(self) -> np.ndarray[Any, Any]:
+        """The whole file. NumPy's maps keep it open, and a store of many files would run out of descriptors."""
+        size = self.path.stat().st_size
+        mapped: Tensor = torch.from_file(str(self.path), size=size, dtype=torch.uint8)
+        whole: np.ndarray[Any, Any] = mapped.numpy()
+        whole.flags.writeable = False
+        return whole
+
+    def _part(self, whole: np.ndarray[Any, Any], name: str, about: Any, start: int) -> np.ndarray[Any, Any]:
         try:
             kind, shape = _KINDS[about["dtype"]], tuple(about["shape"])
             if 0 in shape:
                 return np.zeros(shape, kind)
-            return np.memmap(self.path, kind, "r", start + about["data_offsets"][0], shape)
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            first, last = (start + place for place in about["data_offsets"])
+            part: np.ndarray[Any, Any] = whole[first:last].view(kind).reshape(shape)
+            return part
+        except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"{self.path} is cut short or damaged at '{name}' ({error}). {self._again}"
             ) from error

@@ -5,14 +5,17 @@ import torch
 from torch import nn
 
 from limbeck.errors import ConfigError
-from limbeck.flow._registry import METHODS
+from limbeck.flow._registry import METHODS, PARAMETERISATIONS
 from limbeck.flow.methods._base import Ground, WithTarget
 from limbeck.flow.objectives import huber, l2
+from limbeck.flow.task import FlowTask
 from limbeck.flow.times import u_shaped
 from limbeck.flow.velocity import Flow
 from limbeck.models.velocity import build_velocity_network
+from limbeck.specs import Spec
 
 STD, MEAN = 0.3, 0.4
+ENDS = (1e-5, 1 - 1e-5)
 
 
 class Straight(nn.Module):
@@ -196,3 +199,91 @@ def test_what_a_method_lacks_is_said():
         METHODS["mean_flow"](ground(flow(Straight()), world=2))
     with pytest.raises(ConfigError, match="teacher of velocities"):
         METHODS["consistency_distillation"](ground(flow(Straight()), flow(Straight(), predicts="consistency")))
+
+
+class Listening(nn.Module):
+    """A network that keeps the times it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.told = []
+
+    def forward(self, x, time, labels=None, *interval):
+        self.told.append(time.detach())
+        return self.scale * x
+
+
+@pytest.mark.parametrize("name", ["progressive", "consistency_distillation"])
+def test_a_diffusion_teacher_is_not_asked_beyond_its_levels(name):
+    torch.manual_seed(0)
+    edm = Spec(name="edm", sigma_max=10.0)
+    teacher, student = (Flow(Listening(), edm, image_shape=(2, 1, 1), trained=trained) for trained in (None, ENDS))
+    method = METHODS[name](ground(student, teacher, steps=40))
+    for number in range(3):
+        method.losses(method.root, {**pairs(200, number), "x": torch.randn(200, 2, 1, 1), "z": None})
+    asked = teacher if name != "progressive" else method.root.target
+    levels = (4 * torch.cat(asked.network.told)).exp()
+    assert float(levels.max()) <= 10.0 * (1 + 1e-5)
+    # What the student has not been trained for is not asked of it in sampling.
+    assert student.begin == pytest.approx(10 / 11)
+
+
+def test_mean_flow_stays_where_a_diffusion_teacher_was_trained():
+    torch.manual_seed(0)
+    spec = {"image_shape": (2, 1, 1), "width": 8, "depth": 1}
+    student = Flow(
+        build_velocity_network("mlp", interval=True, **spec), "edm", image_shape=(2, 1, 1), trained=ENDS
+    )
+    teacher = Flow(build_velocity_network("mlp", **spec), "edm", image_shape=(2, 1, 1))
+    method = METHODS["mean_flow"](ground(student, teacher))
+    assert float(method._times(torch.linspace(0, 1, 100)).max()) == pytest.approx(80 / 81)
+    assert student.begin == pytest.approx(80 / 81)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", list(PARAMETERISATIONS))
+def test_average_velocities_of_every_parameterisation(name):
+    torch.manual_seed(0)
+    net = build_velocity_network("mlp", image_shape=(2, 1, 1), width=8, depth=1, interval=True)
+    method = METHODS["mean_flow"](ground(Flow(net, name, image_shape=(2, 1, 1))))
+    z = torch.randn(16, 2, 1, 1)
+    method.losses(method.root, {"x": z / 2, "z": z, "labels": None, "number": 0}).mean().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_steps_are_counted_and_not_batches():
+    student, teacher = flow(Straight()), flow(Straight())
+    method = METHODS["progressive"](ground(student, teacher, steps=70), start=8)
+    task = FlowTask(method, accumulation=2, epoch_batches=5)  # three steps an epoch, the last of one batch
+    with torch.no_grad():
+        student.network.scale.fill_(2.0)
+    first = 5 * (method.stages[1][0] // 3)  # the first batch of the step at which the second stage begins
+    assert method.stages[1][0] == 12
+    task.step(pairs(number=first - 1))
+    assert float(method.root.target.network.scale) == 1.0
+    task.step(pairs(number=first))
+    assert float(method.root.target.network.scale) == 2.0
+
+
+def test_targets_follow_once_a_step():
+    student = flow(Straight())
+    method = METHODS["consistency_distillation"](ground(student, flow(Straight())), target_ema=0.75)
+    task = FlowTask(method, accumulation=2, epoch_batches=10)
+    with torch.no_grad():
+        student.network.scale.fill_(2.0)
+    for number in (4, 5):
+        task.step(pairs(number=number))
+    assert float(method.root.target.network.scale) == pytest.approx(1.25)
+
+
+def test_a_copy_takes_the_buffers_too():
+    spec = {"image_shape": (1, 8, 8), "width": 8, "multiples": (1,), "blocks": 1, "attention": ()}
+    first, second = (
+        Flow(build_velocity_network("ncsnpp", **spec), image_shape=(1, 8, 8)).requires_grad_(False)
+        for _ in range(2)
+    )
+    both = WithTarget(first, second)
+    both.take(1.0)
+    theirs = both.target.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in both.student.state_dict().items())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,3 +165,18 @@ def test_numpy_records_go_both_ways():
     assert np.array_equal(noise_of_state(record, SHAPE).numpy(), wanted)
     with pytest.raises(DataError, match="32 bytes"):
         noise_of_state(record[:-1], SHAPE)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
+def test_a_store_of_many_files_keeps_none_open(tmp_path):
+    store(tmp_path, shard_size=1)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    pairs = Pairs(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+    assert torch.equal(pairs.images(torch.arange(25)), image_of(torch.arange(25)))
+
+
+def test_processes_need_equal_shares_of_a_small_store(tmp_path):
+    store(tmp_path)
+    with pytest.raises(DataError, match="25 cannot be shared by 2"):
+        PairStream(Pairs(tmp_path), batch_size=50, seed=1, device=torch.device("cpu"), world=2)

@@ -192,3 +192,22 @@ def test_guidance_goes_beyond_the_class():
         Guided(flow, 2.0)(torch.zeros(1, 1, 2, 2), torch.tensor([0.5]))
     with pytest.raises(ModelError, match="beyond the 5 classes"):
         flow(torch.zeros(1, 1, 2, 2), torch.tensor([0.5]), torch.tensor([5]))
+
+
+def test_a_velocity_of_diffusion_keeps_its_digits_near_the_data():
+    meaning = PARAMETERISATIONS["ddpm"](predicts="v_prediction")
+    x = torch.randn(4, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    t = torch.full((4,), 1e-5)
+    exact = meaning.velocity(lambda x, time, labels: 0.3 * x, x.double(), t.double(), None)
+    found = meaning.velocity(lambda x, time, labels: 0.3 * x, x, t, None)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-6)
+
+
+def test_times_told_at_the_ends_are_those_of_training():
+    told = []
+    meaning = PARAMETERISATIONS["edm"]()
+    for t in (0.0, 1e-5):
+        meaning.velocity(
+            lambda x, time, labels: told.append(time) or x, torch.zeros(1, 1, 1, 1), torch.tensor([t]), None
+        )
+    assert torch.equal(told[0], told[1])

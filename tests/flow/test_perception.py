@@ -6,6 +6,7 @@ from torch import nn
 
 from limbeck.errors import ConfigError, ModelError
 from limbeck.flow.perception import classifier, lpips_vgg, penultimate
+from limbeck.losses.feature_distance import feature_distance
 from limbeck.models import DataConfig, build
 
 
@@ -76,3 +77,18 @@ def test_a_classifier_is_a_distance_and_features():
         features(torch.zeros(2, 3, 8, 8))
     with pytest.raises(ConfigError, match="features:"):
         classifier(None)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_places_without_features_are_equal_in_half_precision(kind):
+    nothing = torch.zeros(2, 3, 2, 2, dtype=kind)
+    assert feature_distance([nothing], [nothing], weights=[torch.ones(3)]).tolist() == [0.0, 0.0]
+
+
+def test_distances_are_measured_in_single_precision():
+    torch.manual_seed(0)
+    distance = classifier(trained())
+    a, b = torch.randn(2, 4, 1, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = distance(a, b)
+    assert torch.equal(mixed, distance(a, b))

@@ -197,3 +197,17 @@ def test_noise_of_another_shape_is_refused():
 
 def test_coupling_error_is_a_mean_square():
     assert coupling_error(torch.ones(2, 3), torch.zeros(2, 3)).tolist() == [1.0, 1.0]
+
+
+def test_fresh_noise_goes_by_the_number_of_the_sample():
+    flow = flow_of(reflowed, predicts="consistency")
+    noise = torch.randn(8, *flow.image_shape, generator=torch.Generator().manual_seed(0))
+    whole = sample(flow, noise, evaluations=2).x
+    assert torch.equal(sample(flow, noise[4:], evaluations=2, first=4).x, whole[4:])
+
+
+@pytest.mark.parametrize("solver", ["heun", "anchored", "sigma_heun"])
+def test_average_velocities_are_refused_to_rules_of_others(solver):
+    flow = flow_of(reflowed, predicts="average velocity")
+    with pytest.raises(ConfigError, match="average over an interval"):
+        sample(flow, torch.randn(4, *flow.image_shape), evaluations=3, solver=solver)

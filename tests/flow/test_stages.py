@@ -376,3 +376,52 @@ def test_plans_name_steps_and_bytes(flow, pairs):
     teacher = TeacherStage.model_validate({"weights": "x.safetensors"})
     with pytest.raises(CheckpointError, match=r"x\.safetensors"):
         plan_teacher(teacher, context, stages)
+
+
+def test_plans_of_what_follows_a_diffusers_folder_are_of_its_network(tmp_path):
+    diffusers = pytest.importorskip("diffusers")
+    sizes = {"block_out_channels": (8,), "layers_per_block": 1, "norm_num_groups": 4}
+    blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
+    net = diffusers.UNet2DModel(sample_size=8, in_channels=1, out_channels=1, **sizes, **blocks)
+    diffusers.DDPMPipeline(net, diffusers.DDPMScheduler()).save_pretrained(tmp_path / "folder")
+    stages = {"teacher": TeacherStage.model_validate({"weights": str(tmp_path / "folder")})}
+    context = StageContext(seed=0, inputs={}, device="cpu")
+    pairs = PairsStage.model_validate({"teacher": "teacher", "count": 10, "evaluations": 3})
+    count = sum(p.numel() for p in net.parameters())
+    assert plan_pairs(pairs, context, stages)["parameters"] == count
+    assert plan_teacher(stages["teacher"], context, stages)["parameters"] == count
+
+
+def test_plans_ask_how_a_state_dict_is_to_be_read(tmp_path):
+    (tmp_path / "x.safetensors").touch()
+    stages = {"teacher": TeacherStage.model_validate({"weights": str(tmp_path / "x.safetensors")})}
+    with pytest.raises(ConfigError, match="name network, parameterisation and image_shape"):
+        plan_teacher(stages["teacher"], StageContext(seed=0, inputs={}, device="cpu"), stages)
+
+
+def test_plans_of_what_follows_a_student_are_of_its_own_network():
+    stages = {
+        "flow": TrainStage.model_validate({**DIGITS, "network": SMALL}),
+        "student": distill_stage(teacher="flow", initialise="random", network={**SMALL, "width": 48}),
+    }
+    context = StageContext(seed=0, inputs={}, device="cpu")
+    plan = [plan_sample(SampleStage.model_validate({"flow": name}), context, stages) for name in stages]
+    assert plan[1]["parameters"] > 2 * plan[0]["parameters"]
+
+
+def test_plans_count_guided_samples_twice_and_no_first_pass(monkeypatch):
+    from limbeck.flow import planning
+
+    seconds = iter([60.0])  # the first pass of a process is slow; it must not be taken for what all cost
+    slow = [0.0]
+
+    def run_once(flow, batch, *, train):
+        slow[0] += next(seconds, 0.001)
+
+    monkeypatch.setattr(planning, "_run_once", run_once)
+    monkeypatch.setattr(planning.time, "perf_counter", lambda: slow[0])
+    stages = {"flow": TrainStage.model_validate({**DIGITS, "network": SMALL})}
+    context = StageContext(seed=0, inputs={}, device="cpu")
+    plan = plan_sample(SampleStage.model_validate({"flow": "flow", "guidance": 2.0}), context, stages)
+    assert plan["steps"] == 64 * 3 * 2
+    assert plan["seconds_per_step"] == pytest.approx(0.001 / 64)

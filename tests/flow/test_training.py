@@ -5,9 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
+from limbeck.engine import Machine
 from limbeck.engine.ema import Ema
+from limbeck.flow._registry import METHODS
+from limbeck.flow.config import FlowTraining
+from limbeck.flow.data import DataStream, Points
+from limbeck.flow.fitting import fit_flow
+from limbeck.flow.methods._base import Ground
 from limbeck.flow.objectives import Chord, huber, l2, perceptual_huber
+from limbeck.flow.times import u_shaped
 from limbeck.flow.velocity import Flow
+from limbeck.models.velocity import build_velocity_network
+from limbeck.runs.folder import StageFolder
+from limbeck.specs import Spec
 
 CASES = {
     "train_huber": (huber, 1),
@@ -44,3 +54,16 @@ def test_six_steps_of_the_released_loop(recorded, recorded_net, stand_in, name):
     for part in net.NAMES:
         torch.testing.assert_close(getattr(net, part).detach(), arrays[f"final_{part}"], rtol=2e-4, atol=slack)
         torch.testing.assert_close(ema.state[f"network.{part}"], arrays[f"ema_{part}"], rtol=2e-4, atol=slack)
+
+
+def test_mixed_precision_ends_with_training(tmp_path):
+    flow = Flow(build_velocity_network("mlp", image_shape=(2, 1, 1), width=8, depth=1), image_shape=(2, 1, 1))
+    machine = Machine(device="cpu", precision="bfloat16")
+    method = METHODS["reflow"](Ground(flow, None, u_shaped, l2, None, 2))
+    stream = DataStream(Points(Spec(name="gaussian"), machine.device), batch_size=4, seed=0)
+    training = FlowTraining(steps=2, batch_size=4)
+    fitted = fit_flow(
+        method, stream, training, machine=machine, records=StageFolder(tmp_path, "flow"), seed=0
+    ).flow
+    x, t = torch.randn(4, 2, 1, 1), torch.full((4,), 0.3)
+    assert torch.equal(fitted(x, t), fitted.like(fitted.network)(x, t))

@@ -57,6 +57,9 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 """Click's base of errors in the use of a command; newer releases of typer bring a click of their own."""
 
 
+_STOPPED = 130
+
+
 def main() -> None:
     """Run a verb. Exit code 0: done; 1: the work failed; 2: the input is wrong; 75: stopped, run it again."""
     signal.signal(signal.SIGTERM, _stop)
@@ -64,7 +67,10 @@ def main() -> None:
     # besides, a step of a small network then takes ten times as long. It has to be said before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        if code == _STOPPED:  # what typer makes of a signal, wherever it came
+            raise KeyboardInterrupt
+        sys.exit(code if isinstance(code, int) else 0)
     except typer.Exit as leave:
         sys.exit(leave.exit_code)
     except _UsageError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -106,15 +107,28 @@ def _stage(name: str) -> bool:
             default = "required" if info.is_required() else _default(info.default)
             rows.append([field, default, " ".join((info.description or "").split())])
     show_rows(["name", "default", "what it is"], rows)
-    from limbeck.classify.config import Training
-
-    heading("train")
-    training = [
-        [field, _default(info.default), " ".join((info.description or "").split())]
-        for field, info in Training.model_fields.items()
-    ]
-    show_rows(["name", "default", "what it is"], training)
+    for part, inner in _parts(model):
+        heading(part)
+        known = [
+            [
+                field,
+                _default(info.get_default(call_default_factory=True)),
+                " ".join((info.description or "").split()),
+            ]
+            for field, info in inner.model_fields.items()
+        ]
+        show_rows(["name", "default", "what it is"], known)
     return True
+
+
+def _parts(model: Any) -> Iterator[tuple[str, Any]]:
+    """The fields of a stage that have fields of their own."""
+    from limbeck.specs import Config, Spec
+
+    for field, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, Config) and not issubclass(kind, Spec):
+            yield field, kind
 
 
 def _default(value: Any) -> str:

@@ -393,6 +393,8 @@ def fit(
         loop.finish()
     finally:
         loop.trackers.finish()
+        # Mixed precision was put around the module's own forward, and would stay there.
+        machine.accelerator.unwrap_model(task.trainable, keep_fp32_wrapper=False)
         task.trainable = module
         module.train(own_mode)
         machine.release()

@@ -315,18 +315,16 @@ class PairStream:
             raise DataError(
                 f"real pairs have images of {real.manifest.image_shape}, the others {pairs.manifest.image_shape}."
             )
-        if batch_size % world:
-            raise DataError(f"batch_size {batch_size} cannot be shared by {world} processes.")
-        self.batch_size, self._seed, self._device = min(batch_size, len(pairs)), seed, device
+        size = min(batch_size, len(pairs))
+        if size % world:
+            raise DataError(f"batch_size {size} cannot be shared by {world} processes.")
+        self.batch_size, self._seed, self._device = size, seed, device
         self._rank, self._world = rank, world
         self._pairs, self._real, self._share = pairs, real, real_share
-        values = int(np.prod(pairs.manifest.image_shape))
-        size = (len(pairs) + (len(real) if real is not None else 0)) * values * 5
+        stores = [store for store in (pairs, real) if store is not None]
         self._held: dict[int, _Held] = {}
-        if resident if resident is not None else size <= RESIDENT_BYTES:
-            for number, store in enumerate((pairs, real)):
-                if store is not None:
-                    self._held[number] = _hold(store, device)
+        if resident if resident is not None else sum(map(_held_bytes, stores)) <= RESIDENT_BYTES:
+            self._held = {number: _hold(store, device) for number, store in enumerate(stores)}
 
     def __len__(self) -> int:
         return len(self._pairs) // self.batch_size
@@ -361,7 +359,7 @@ class PairStream:
             labels = store.labels(rows)
             return {
                 "x": store.images(rows).to(self._device),
-                "z": store.noise(rows).to(self._device),
+                "z": _noise(store, rows, self._device),
                 "labels": labels.to(self._device) if labels is not None else None,
             }
         at = rows.to(self._device)
@@ -373,11 +371,29 @@ class PairStream:
         }
 
 
+def _noise(store: Pairs, rows: Tensor, device: torch.device) -> Tensor:
+    """Noise on a device; what an index gives is made there, where it is quick."""
+    if store.manifest.stores_noise or device.type == "mps":  # which has no double precision
+        return store.noise(rows).to(device)
+    return store.manifest.noise(rows.to(device))
+
+
+def _held_bytes(store: Pairs) -> int:
+    about = store.manifest
+    return len(store) * int(np.prod(about.image_shape)) * (_BYTES[about.kept] + 4)
+
+
 def _hold(store: Pairs, device: torch.device, rows: int = 8192) -> _Held:
-    spans = [torch.arange(first, min(first + rows, len(store))) for first in range(0, len(store), rows)]
-    labels = [store.labels(span) for span in spans]
-    return _Held(
-        torch.cat([store._rows("images", span).to(device) for span in spans]),
-        torch.cat([store.noise(span).to(device) for span in spans]),
-        torch.cat([part.to(device) for part in labels if part is not None]) if store.manifest.classes else None,
-    )
+    about, size = store.manifest, (len(store), *store.manifest.image_shape)
+    # Filled in place: joining parts would take the memory twice.
+    images = torch.empty(size, dtype=getattr(torch, about.kept), device=device)
+    noise = torch.empty(size, device=device)
+    labels = torch.empty(len(store), dtype=torch.int64, device=device) if about.classes else None
+    for first in range(0, len(store), rows):
+        span = torch.arange(first, min(first + rows, len(store)))
+        images[first : first + rows] = store._rows("images", span).to(device)
+        noise[first : first + rows] = _noise(store, span, device)
+        told = store.labels(span)
+        if labels is not None and told is not None:
+            labels[first : first + rows] = told.to(device)
+    return _Held(images, noise, labels)

@@ -67,8 +67,9 @@ def data(*, time_scale: Positive = 1.0) -> Parameterisation:
         time_scale: what its time is multiplied by.
     """
 
-    def turned(network: Network, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        return velocity_to_data(x, network(x, t * time_scale, labels), t.clamp_min(END))
+    def turned(network: Network, x: Tensor, t: Tensor, labels: Tensor | None, *interval: Tensor) -> Tensor:
+        found = network(x, t * time_scale, labels, *(h * time_scale for h in interval))
+        return velocity_to_data(x, found, t.clamp_min(END))
 
     return Parameterisation(turned)
 
@@ -80,8 +81,9 @@ def noise(*, time_scale: Positive = 1.0) -> Parameterisation:
         time_scale: what its time is multiplied by.
     """
 
-    def turned(network: Network, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        return velocity_to_noise(x, network(x, t * time_scale, labels), t.clamp_max(1 - END))
+    def turned(network: Network, x: Tensor, t: Tensor, labels: Tensor | None, *interval: Tensor) -> Tensor:
+        found = network(x, t * time_scale, labels, *(h * time_scale for h in interval))
+        return velocity_to_noise(x, found, t.clamp_max(1 - END))
 
     return Parameterisation(turned)
 
@@ -109,7 +111,7 @@ def edm(
         at = per_image(t, x)
         q = at.square() + sigma_data**2 * (1 - at).square()
         root = q.sqrt()
-        told = (torch.logit(t.clamp(1e-12, 1 - 1e-7)) / 4).to(x.dtype)
+        told = (torch.logit(t.clamp(END, 1 - END)) / 4).to(x.dtype)
         inner = network(x / root, told, labels, *interval)
         return ((at - sigma_data**2 * (1 - at)) * x - sigma_data * root * inner) / q
 
@@ -126,17 +128,17 @@ def edm(
 def edm_ve(*, sigma_min: Positive = 0.02, sigma_max: Positive = 100.0) -> Parameterisation:
     """The variance-exploding model of Song et al. (2021) in EDM's notation: D = y + sigma F(y; ln(sigma / 2)).
 
-    On the flow's path v = -F, with y = x_t / (1 - t).
+    On the flow's path v = -(x_t + F) / (1 - t), with y = x_t / (1 - t).
 
     Args:
         sigma_min: least noise level in its training.
         sigma_max: largest one.
     """
 
-    def turned(network: Network, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+    def turned(network: Network, x: Tensor, t: Tensor, labels: Tensor | None, *interval: Tensor) -> Tensor:
         t = t.clamp(END, 1 - END)
         at = per_image(t, x)
-        inner = network(x / (1 - at), (t / (1 - t) / 2).log(), labels)
+        inner = network(x / (1 - at), (t / (1 - t) / 2).log(), labels, *interval)
         # x-hat = x_t / (1 - t) + t / (1 - t) F, and v = (x_t - x-hat) / t.
         return -(x + inner) / (1 - at)
 
@@ -155,11 +157,11 @@ def edm_vp(
     """
     first, last = (_flow_time_of_vp(time, beta_min, beta_range) for time in (1e-3, 1.0))
 
-    def turned(network: Network, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+    def turned(network: Network, x: Tensor, t: Tensor, labels: Tensor | None, *interval: Tensor) -> Tensor:
         t = t.clamp(END, 1 - END)
         time = vp_time(t.double(), beta_min=beta_min, beta_range=beta_range).to(t.dtype)
         scaled = x * per_image(vp_scale(t), x)
-        inner = network(scaled, (steps - 1) * time, labels)
+        inner = network(scaled, (steps - 1) * time, labels, *((steps - 1) * h for h in interval))
         # y - sigma eps with y = x_t / (1 - t), sigma = t / (1 - t); then v = (x_t - x-hat) / t.
         return (inner - x) / (1 - per_image(t, x))
 
@@ -189,18 +191,19 @@ def ddpm(
     log_sigmas = _log_sigmas(schedule, beta_start, beta_end, steps)
     first, last = (float(s.exp() / (1 + s.exp())) for s in (log_sigmas[0], log_sigmas[-1]))
 
-    def turned(network: Network, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+    def turned(network: Network, x: Tensor, t: Tensor, labels: Tensor | None, *interval: Tensor) -> Tensor:
         t = t.clamp(END, 1 - END)
         steps_at = _step_of(torch.logit(t.double()), log_sigmas.to(t.device)).to(t.dtype)
         length = per_image(vp_scale(t), x)  # alpha = (1 - t) length, sigma' = t length
         at = per_image(t, x)
         scaled = x * length
-        inner = network(scaled, steps_at, labels)
+        inner = network(scaled, steps_at, labels, *((steps - 1) * h for h in interval))
         if predicts == "epsilon":
             return (inner - x) / (1 - at)
         if predicts == "sample":
             return (x - inner) / at
-        return (x - (1 - at) * length * scaled + at * length * inner) / at
+        # (x_t - x-hat) / t with x-hat = alpha x' - sigma' v', the divisions by t taken out.
+        return length * ((2 * at - 1) * scaled + inner)
 
     return Parameterisation(turned, (first, last))
 

@@ -19,6 +19,7 @@ from limbeck.bounds import PositiveInt
 from limbeck.errors import ConfigError, MissingExtraError, ModelError
 from limbeck.losses.feature_distance import feature_distance
 from limbeck.models import data_config
+from limbeck.numerics.precision import no_autocast, promoted
 from limbeck.taps import Taps, stage_maps, tap_points
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -56,10 +57,12 @@ class FeatureDistance(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distance of each image of `a` to that of `b`, (n,); gradients reach `a` alone."""
-        with torch.no_grad():
-            wanted = self._seen(b)
         weights = [getattr(self, f"weight{layer}") for layer in range(self._layers)] or None
-        return feature_distance(self._seen(a), wanted, weights=weights)
+        # A weight of 1/t would bring the rounding of half precision up to the size of the distance itself.
+        with no_autocast(a):
+            with torch.no_grad():
+                wanted = self._seen(promoted(b)[0])
+            return feature_distance(self._seen(promoted(a)[0]), wanted, weights=weights)
 
     def _seen(self, images: Tensor) -> Sequence[Tensor]:
         if self._size is not None and images.shape[-1] != self._size:

@@ -27,6 +27,7 @@ from limbeck.flow.config import (
     TrainStage,
 )
 from limbeck.flow.stages._shared import Setting, class_names_of, open_setting
+from limbeck.flow.stages.teacher import flow_of_diffusers, require_described
 from limbeck.flow.velocity import Flow
 from limbeck.measures import parameters
 from limbeck.models.velocity import build_velocity_network
@@ -64,8 +65,6 @@ def plan_teacher(config: TeacherStage, context: StageContext, stages: Stages) ->
     if not Path(config.weights).expanduser().exists():
         raise CheckpointError(f"weights: there is no file or folder at {config.weights}.")
     flow = _of_teacher(config)
-    if flow is None:
-        return _plan(0, 0, 0.0, [f"weights are read from {config.weights}"], 0)
     return _plan(parameters(flow), 0, 0.0, [f"weights are read from {config.weights}", str(setting.device)], 0)
 
 
@@ -115,7 +114,7 @@ def plan_sample(config: SampleStage, context: StageContext, stages: Stages) -> d
     """Cost of `flow.sample`."""
     setting = open_setting(config, context)
     flow = _flow(setting, config.flow, stages)
-    passes = config.count * sum(config.evaluations or (1, 2))
+    passes = config.count * sum(config.evaluations or (1, 2)) * (2 if config.guidance is not None else 1)
     return _plan(parameters(flow), passes, _timed(setting, flow, 64, train=False) / 64, [], 0)
 
 
@@ -156,11 +155,13 @@ def _flow(setting: Setting, reference: str, stages: Stages) -> Flow:
     if isinstance(earlier, TrainStage):
         return _of_training(open_setting(earlier, setting.context), earlier)
     if isinstance(earlier, TeacherStage):
-        found = _of_teacher(earlier)
-        if found is not None:
-            return found.to(setting.device)
+        return _of_teacher(earlier).to(setting.device)
     assert isinstance(earlier, DistillStage)
-    return _flow(setting, earlier.teacher, stages)
+    teacher = _flow(setting, earlier.teacher, stages)
+    if earlier.network is None:
+        return teacher
+    network = setting.network(earlier.network, image_shape=teacher.image_shape, classes=teacher.classes, seed=0)
+    return teacher.like(network.to(setting.device))
 
 
 def _of_training(setting: Setting, config: TrainStage) -> Flow:
@@ -170,13 +171,17 @@ def _of_training(setting: Setting, config: TrainStage) -> Flow:
     return Flow(network, config.parameterisation, image_shape=data.image_shape, classes=classes).to(setting.device)
 
 
-def _of_teacher(config: TeacherStage) -> Flow | None:
-    if config.network is None or config.image_shape is None or config.parameterisation is None:
-        return None
+def _of_teacher(config: TeacherStage) -> Flow:
+    """A teacher's flow: a Diffusers folder as it is, or the network of a state dict with fresh weights."""
+    place = Path(config.weights).expanduser()
+    if place.is_dir():
+        return flow_of_diffusers(place, config)
+    shape, parameterisation = require_described(config)
+    assert config.network is not None
     network = build_velocity_network(
-        config.network.name, image_shape=config.image_shape, classes=config.classes, **config.network.settings
+        config.network.name, image_shape=shape, classes=config.classes, **config.network.settings
     )
-    return Flow(network, config.parameterisation, image_shape=config.image_shape, classes=config.classes)
+    return Flow(network, parameterisation, image_shape=shape, classes=config.classes)
 
 
 def _trained(
@@ -198,6 +203,7 @@ def _trained(
 def _timed(setting: Setting, flow: Flow, batch: int, *, train: bool) -> float:
     """Seconds of one pass, or of one training step, with so many images."""
     if setting.device.type == "cpu" and batch > 1:
+        _run_once(flow, 1, train=train)  # the first pass of a process is slow, whatever the network
         began = time.perf_counter()
         _run_once(flow, 1, train=train)
         one = time.perf_counter() - began

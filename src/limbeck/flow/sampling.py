@@ -54,6 +54,7 @@ def sample(
     batch_size: int = 500,
     keep: bool = False,
     trust: bool = False,
+    first: int = 0,
 ) -> Samples:
     """Generate data from noise.
 
@@ -72,10 +73,11 @@ def sample(
         batch_size: samples at once.
         keep: keep states and estimates.
         trust: take the noise-anchored rule on a flow that is not known to be straight.
+        first: number of the first sample among those of several calls, by which a rule that adds noise draws it.
 
     Raises:
-        ConfigError: an evaluation budget that the solver cannot spend, times that do not fall, or the
-            noise-anchored rule on a curved flow.
+        ConfigError: an evaluation budget that the solver cannot spend, times that do not fall, the noise-anchored
+            rule on a curved flow, or a rule of instantaneous velocities for average ones.
         ShapeError: noise of another shape than the flow's.
         ModelError: labels that the flow does not have.
 
@@ -102,6 +104,7 @@ def sample(
         grid,
         batch_size=batch_size,
         keep=keep,
+        first=first,
     )
     if rule.straight_only and len(grid) - 1 > _STRAIGHT_STEPS and path.estimates:
         _warn_if_curved(path)
@@ -195,15 +198,16 @@ def _in_batches(
     *,
     batch_size: int,
     keep: bool,
+    first: int = 0,
 ) -> Path:
     training = flow.training
     flow.eval()
     try:
         parts = []
-        for first in range(0, len(x), batch_size):
-            rows = slice(first, first + batch_size)
+        for begin in range(0, len(x), batch_size):
+            rows = slice(begin, begin + batch_size)
             told = labels[rows] if labels is not None else None
-            parts.append(solver.run(Field(flow, velocity, told, first=first), x[rows], grid, keep))
+            parts.append(solver.run(Field(flow, velocity, told, first=first + begin), x[rows], grid, keep))
     finally:
         flow.train(training)
     if len(parts) == 1:
@@ -260,7 +264,12 @@ def _require_shape(flow: Flow, x: Tensor) -> None:
 
 
 def _guard(flow: Flow, solver: Solver, steps: int, *, trust: bool) -> None:
-    """Refuse the noise-anchored rule where it diverges."""
+    """Refuse rules where they lead elsewhere: the noise-anchored one diverges on curved flows."""
+    if flow.predicts == "average velocity" and solver.name not in ("euler", "adaptive"):
+        raise ConfigError(
+            f"{solver.name} takes velocities at a time, and this model predicts the average over an interval; "
+            "take euler, whose step is just that."
+        )
     if not solver.straight_only or steps <= _STRAIGHT_STEPS or trust or (flow.rounds or 0) >= 1:
         return
     if flow.rounds == 0:

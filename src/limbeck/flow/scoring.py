@@ -100,7 +100,7 @@ class Judge:
         return sample(
             flow,
             self.noise,
-            self.labels,
+            self.labels if flow.classes else None,
             evaluations=evaluations,
             solver=spec,
             times=times,
@@ -164,7 +164,7 @@ class Judge:
         if flow.predicts != "velocity":
             return {}
         some = self.noise[:500]
-        labels = self.labels[:500] if self.labels is not None else None
+        labels = self.labels[:500] if flow.classes and self.labels is not None else None
         path = sample(flow, some, labels, evaluations=self.scoring.path_steps, solver="euler", keep=True)
         return {
             "straightness": float(straightness(path.states).mean()),
@@ -190,6 +190,7 @@ def judge_of(
     teacher: Flow | None,
     teacher_evaluations: int,
     features: Features | None,
+    guidance: float | None = None,
 ) -> Judge:
     """The ground of a comparison; the teacher makes its samples once.
 
@@ -201,6 +202,7 @@ def judge_of(
         teacher: whose samples the coupling error is measured to, or None.
         teacher_evaluations: of its Heun solver.
         features: images to features, or None.
+        guidance: scale under which the teacher made the pairs that students learn from, or None.
     """
     count = scoring.samples
     if isinstance(data, Images):
@@ -219,9 +221,10 @@ def judge_of(
         by_teacher = sample(
             teacher,
             noise,
-            labels,
+            labels if teacher.classes else None,
             evaluations=teacher_evaluations,
             solver="heun",
+            guidance=guidance,
             batch_size=scoring.batch_size,
         ).x
     reference = data.draw(count, seed=scoring.seed)

@@ -18,12 +18,17 @@ class FlowTask:
         method: with its networks.
         label_dropout: share of labels that are left out, for guidance.
         accumulation: batches a step.
-        epoch_batches: batches an epoch, whose last step may have fewer; needed to count steps where several batches
-            make one.
+        epoch_batches: batches an epoch, whose last step may have fewer; needed to count steps where several
+            batches make one.
     """
 
     def __init__(
-        self, method: Method, *, label_dropout: float = 0.0, accumulation: int = 1, epoch_batches: int | None = None
+        self,
+        method: Method,
+        *,
+        label_dropout: float = 0.0,
+        accumulation: int = 1,
+        epoch_batches: int | None = None,
     ) -> None:
         self.method = method
         self.trainable: nn.Module = method.root

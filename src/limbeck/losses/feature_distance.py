@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from limbeck.errors import ShapeError
+from limbeck.numerics.precision import promoted
 
 _EPSILON = 1e-10
 
@@ -37,16 +38,18 @@ def feature_distance(
             f"feature_distance: {len(maps)} layers against {len(target_maps)}"
             + (f" and {len(weights)} weights." if weights is not None else ".")
         )
-    total = maps[0].new_zeros(len(maps[0]))
+    total = promoted(maps[0])[0].new_zeros(len(maps[0]))
     for place, (mine, theirs) in enumerate(zip(maps, target_maps, strict=True)):
-        square = (_unit(mine) - _unit(theirs)).square()
+        # Half precision cannot hold what keeps places without any feature from a division by zero.
+        found, wanted = promoted(mine, theirs)
+        square = (_unit(found) - _unit(wanted)).square()
         if weights is not None:
             weight = weights[place].flatten()
             if len(weight) != square.shape[1]:
                 raise ShapeError(
                     f"feature_distance: layer {place} has {square.shape[1]} channels, its weights {len(weight)}."
                 )
-            square = square * weight.view(1, -1, *[1] * (square.ndim - 2))
+            square = square * weight.to(square.dtype).view(1, -1, *[1] * (square.ndim - 2))
         total = total + square.flatten(2).mean(2).sum(1)
     return total
 

@@ -91,12 +91,16 @@ def log_ticks(low: float, high: float, count: int = 5) -> list[tuple[float, str]
         ['0.01', '0.1', '1', '10']
         >>> [label for _, label in log_ticks(1, 30)]
         ['1', '2', '5', '10', '20']
+        >>> [label for _, label in log_ticks(3.3, 3.9)]
+        ['3.4', '3.5', '3.6', '3.7', '3.8', '3.9']
     """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for digits in ((1, 2, 5), (1, 3), (1,)):
         found = [d * 10.0**p for p in powers for d in digits if low <= d * 10.0**p <= high]
         if len(found) <= max(count, 2):
             break
+    if len(found) < 2:  # a range between two powers of ten: its ends say more than none
+        return linear_ticks(low, high, count)
     every = math.ceil(len(found) / max(count, 2))
     return [(v, f"{v:,.0f}" if 1 <= v < 1e5 else f"{v:g}") for v in found[::every]]
 

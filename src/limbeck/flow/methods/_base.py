@@ -97,8 +97,8 @@ class WithTarget(nn.Module):
         for kept, now in zip(self.target.parameters(), self.student.parameters(), strict=True):
             kept.lerp_(now, share)
         # Weights belong to their buffers: a student that began afresh has frequencies of its own.
-        for kept, now in zip(self.target.buffers(), self.student.buffers(), strict=True):
-            kept.copy_(now)
+        for buffer, current in zip(self.target.buffers(), self.student.buffers(), strict=True):
+            buffer.copy_(current)
 
 
 def student_of(root: nn.Module) -> Flow:

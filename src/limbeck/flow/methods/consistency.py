@@ -34,8 +34,8 @@ def consistency_distillation(
 ) -> Method:
     """Neighbours on the teacher's path, one Heun step apart, have the same data.
 
-    The stage's times and objective are not used; levels are drawn uniformly. Noise is always drawn afresh, for the
-    pairs' data too: the teacher's paths run through data with independent noise.
+    The stage's times and objective are not used; levels are drawn uniformly. Pairs are asked about on their own
+    chords; the published method draws noise that is independent of the data, as `on_data` does.
 
     Args:
         ground: student, teacher, a perceptual distance where the loss asks for one.
@@ -113,8 +113,7 @@ class _Consistency:
         if number != self._now:  # once a step, of however many batches it is made
             self.root.take(self.share if number else 1.0)
             self._now = number
-        # The teacher's paths run through data with independent noise; chords of its pairs are elsewhere.
-        z = batch.get("z") if self.teacher is None else None
+        z = batch.get("z")
         z = torch.randn_like(x) if z is None else z
         grid = self._grid(number, x)
         place = torch.randint(len(grid) - 1, (len(x),), device=x.device)

@@ -23,8 +23,7 @@ def progressive(ground: Ground, *, start: PositiveInt = 16) -> Method:
     """Halve the number of steps again and again, from `start` steps of the student down to one.
 
     The stages of two steps and of one get twice the iterations of the others, as in the consistency models'
-    comparison. Noise is always drawn afresh, for the pairs' data too: the teacher's paths run through data with
-    independent noise.
+    comparison. Pairs are asked about on their own chords; the published method draws independent noise.
 
     Args:
         ground: student, teacher, objective; the stage's times are not used, since the grids give them.
@@ -73,9 +72,11 @@ class _Progressive:
             self.root.take(1.0)  # the student of the stage before teaches from here on
         self._now = number
         x = batch["x"]
+        z = batch.get("z")
+        z = torch.randn_like(x) if z is None else z
         place = torch.randint(1, steps + 1, (len(x),), device=x.device)
         width = self._begin / steps
-        chord = Chord(x, torch.randn_like(x), place.to(x.dtype) * width)
+        chord = Chord(x, z, place.to(x.dtype) * width)
         with torch.no_grad():
             target = self._two_steps(chord, width, batch["labels"])
         # The objective compares with z - x of the chord: a chord from the target's far end has just this velocity.

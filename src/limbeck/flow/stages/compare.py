@@ -23,12 +23,14 @@ def run_compare(config: CompareStage, folder: StageFolder, context: StageContext
         (v for v in config.variants.values() if v.distance is not None), next(iter(config.variants.values()))
     )
     lessons = lessons_of(setting, widest, config.teacher, config.pairs, config.real_pairs, config.features)
-    judge = ground_of(setting, config, classes=lessons.teacher.classes, teacher=lessons.teacher)
+    guidance = lessons.pairs.manifest.guidance if lessons.pairs is not None else None
+    judge = ground_of(setting, config, classes=lessons.teacher.classes, teacher=lessons.teacher, guidance=guidance)
     found: dict[str, list[list[dict[str, Any]]]] = {}
     for name, reference in {"teacher": config.teacher, **config.seeded}.items():
         flow = setting.flow(reference)
         found[name] = [judge.rows(flow)]
-        write_pictures(folder, judge, name, flow, most=1)
+        if setting.machine.main:
+            write_pictures(folder, judge, name, flow, most=1)
     costs: dict[str, dict[str, Any]] = {}
     for name, variant in config.variants.items():
         given = _with_distance(setting, variant, lessons, config)

@@ -199,8 +199,15 @@ def student_of_teacher(
     """A flow with the teacher's meaning, trainable, that sees all times.
 
     Raises:
-        ModelError: the teacher's network cannot have a dropout or an interval.
+        ModelError: the teacher's network cannot have a dropout or an interval, or the flow to begin with means
+            something else by its output.
     """
+    if begin is not None and begin.parameterisation != teacher.parameterisation:
+        raise ModelError(
+            f"begin: its network gives {begin.parameterisation.name}, the teacher's "
+            f"{teacher.parameterisation.name} (or with other settings), so its weights would mean something else "
+            "in the student."
+        )
     spec = dict(getattr(teacher.network, "limbeck_spec", {}))
     if network is not None:
         spec = {"name": network.name, **network.settings}

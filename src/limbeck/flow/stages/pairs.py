@@ -119,6 +119,7 @@ def couple(
                 evaluations=None if config.solver.name == "adaptive" else config.evaluations,
                 solver=config.solver,
                 guidance=config.guidance,
+                first=first,
             )
             images.append(made.x.cpu())
         else:

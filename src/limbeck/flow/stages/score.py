@@ -52,7 +52,14 @@ def run_score(config: ScoreStage, folder: StageFolder, context: StageContext) ->
     )
 
 
-def ground_of(setting: Setting, config: ScoreStage | CompareStage, *, classes: int, teacher: Flow | None) -> Judge:
+def ground_of(
+    setting: Setting,
+    config: ScoreStage | CompareStage,
+    *,
+    classes: int,
+    teacher: Flow | None,
+    guidance: float | None = None,
+) -> Judge:
     """The judge of a stage."""
     features = penultimate(setting.classifier(config.features)) if config.features is not None else None
     return judge_of(
@@ -63,6 +70,7 @@ def ground_of(setting: Setting, config: ScoreStage | CompareStage, *, classes: i
         teacher=teacher,
         teacher_evaluations=config.teacher_evaluations,
         features=features,
+        guidance=guidance,
     )
 
 

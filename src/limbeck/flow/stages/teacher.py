@@ -61,26 +61,33 @@ def flow_of_weights(file: Path, config: TeacherStage) -> Flow:
         ConfigError: network, shape or parameterisation are not said.
         CheckpointError: no such file, a pickle, or names and shapes that do not fit.
     """
-    lacking = [name for name in ("network", "parameterisation", "image_shape") if getattr(config, name) is None]
-    if lacking:
-        raise ConfigError(
-            f"{lacking[0]}: a state dict does not say what it is of; name network, parameterisation and "
-            "image_shape."
-        )
+    shape, parameterisation = require_described(config)
     assert config.network is not None
-    assert config.image_shape is not None
-    assert config.parameterisation is not None
     network = build_velocity_network(
-        config.network.name, image_shape=config.image_shape, classes=config.classes, **config.network.settings
+        config.network.name, image_shape=shape, classes=config.classes, **config.network.settings
     )
     fill(network, read_state(file), file, prefix=config.prefix)
     return Flow(
         network,
-        config.parameterisation,
-        image_shape=config.image_shape,
+        parameterisation,
+        image_shape=shape,
         classes=config.classes,
         rounds=config.rounds,
     )
+
+
+def require_described(config: TeacherStage) -> tuple[tuple[int, int, int], Spec]:
+    """Shape and parameterisation of a state dict, which cannot say them itself.
+
+    Raises:
+        ConfigError: network, shape or parameterisation are not said.
+    """
+    if config.network is None or config.parameterisation is None or config.image_shape is None:
+        lacking = next(n for n in ("network", "parameterisation", "image_shape") if getattr(config, n) is None)
+        raise ConfigError(
+            f"{lacking}: a state dict does not say what it is of; name network, parameterisation and image_shape."
+        )
+    return config.image_shape, config.parameterisation
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
