@@ -53,8 +53,8 @@ def require_direction(flow: Flow, data: Tensor | None = None, *, count: int = 64
     if wrong:
         raise ModelError(
             f"this flow's time runs backwards: 0 is data and 1 is noise here, and {why}. Declare it: "
-            "parameterisation: {name: velocity, direction: noise_to_data}; or its output means something else than "
-            f"'{flow.parameterisation.name}' with these settings."
+            "parameterisation: {name: velocity, direction: noise_to_data}; or its output is something else "
+            f"than '{flow.parameterisation.name}' with these settings."
         )
 
 
