@@ -29,6 +29,7 @@ def feature_distance(
         ShapeError: lists of other lengths, or weights of other channels.
 
     Example:
+        >>> import torch
         >>> a = torch.tensor([[[[1.0]], [[0.0]]]])
         >>> round(feature_distance([a], [a.flip(1)]).item(), 4)
         2.0

@@ -92,7 +92,7 @@ def log_ticks(low: float, high: float, count: int = 5) -> list[tuple[float, str]
         >>> [label for _, label in log_ticks(1, 30)]
         ['1', '2', '5', '10', '20']
         >>> [label for _, label in log_ticks(3.3, 3.9)]
-        ['3.4', '3.5', '3.6', '3.7', '3.8', '3.9']
+        ['3.3', '3.4', '3.5', '3.6', '3.7', '3.8', '3.9']
     """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for digits in ((1, 2, 5), (1, 3), (1,)):
