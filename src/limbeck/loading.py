@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from limbeck import flow, models
-from limbeck.models.artefact import holds_flow
+from limbeck.models import detectors
+from limbeck.models.artefact import holds_detector, holds_flow
 
 
 def load(path: str | Path, *, device: str = "cpu", into: nn.Module | None = None) -> Any:
@@ -20,8 +21,9 @@ def load(path: str | Path, *, device: str = "cpu", into: nn.Module | None = None
         into: take this network instead of building one, for networks whose class is not to be imported by name.
 
     Returns:
-        A classifier, an `nn.Module` with `limbeck_spec` and `limbeck_data`; or a `limbeck.flow.Flow`, which
-        `limbeck.flow.sample` draws from. The file says which.
+        A classifier, an `nn.Module` with `limbeck_spec` and `limbeck_data`; a detector, the same, whose boxes
+        `limbeck.models.detectors.predict` gives; or a `limbeck.flow.Flow`, which `limbeck.flow.sample` draws from.
+        The file says which.
 
     Raises:
         CheckpointError: not a model of ours, damaged, of a newer format, a pickle, or made from code that may
@@ -37,6 +39,9 @@ def load(path: str | Path, *, device: str = "cpu", into: nn.Module | None = None
         >>> load(file).predicts
         'velocity'
     """
-    if holds_flow(models.read_card(path)):
+    card = models.read_card(path)
+    if holds_flow(card):
         return flow.load(path, device=device, into=into)
+    if holds_detector(card):
+        return detectors.load(path, device=device, into=into)
     return models.load(path, device=device, into=into)

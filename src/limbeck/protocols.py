@@ -81,6 +81,73 @@ class Source(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DetectionSample:
+    """One image with its objects.
+
+    Attributes:
+        image: uint8 (3, h, w), RGB.
+        boxes: float32 (k, 4): x1, y1, x2, y2 in pixels of `image`.
+        labels: int64 (k,), 0 to C - 1 in the order of the class names.
+        crowd: bool (k,): regions that training leaves out and evaluation ignores.
+        image_id: of the data set.
+        areas: float32 (k,): what an object covers, in pixels of `image`.
+    """
+
+    image: Tensor
+    boxes: Tensor
+    labels: Tensor
+    crowd: Tensor
+    image_id: int
+    areas: Tensor
+
+
+@runtime_checkable
+class DetectionSource(Protocol):
+    """Where images with boxes come from: map-style, with the facts that belong to the data."""
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """In the order of the labels."""
+        ...
+
+    @property
+    def category_ids(self) -> Sequence[int]:
+        """The data set's own number of each class, in the same order."""
+        ...
+
+    @property
+    def mean(self) -> Sequence[float]:
+        """Mean of each channel, with pixels in [0, 1]."""
+        ...
+
+    @property
+    def std(self) -> Sequence[float]:
+        """Standard deviation of each channel."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Short digest of the data, for provenance."""
+        ...
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Why boxes or images were left out -> how many."""
+        ...
+
+    @property
+    def box_counts(self) -> Sequence[int]:
+        """Objects of each image, crowds included; an object's number is that of its place in this sequence."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> DetectionSample:
+        """One image with its objects."""
+        ...
+
+
 class Stream(Protocol):
     """Batches whose order and augmentation are pure functions of (seed, epoch, index)."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -35,6 +35,10 @@ class TapPoint:
     shape: tuple[int, ...]
 
 
+class _AllRead(Exception):
+    """Ends a forward pass that has been read far enough."""
+
+
 class Taps:
     """Hooks on a model that keep what the named modules put out in the last forward pass.
 
@@ -57,9 +61,35 @@ class Taps:
         self.paths: tuple[str, ...] = tuple(
             dict.fromkeys(found for path in paths for found in resolve(model, path))
         )
+        self._model = model
+        self._stops = False
         self._values: dict[str, Tensor] = {}
         self._versions: dict[str, int] = {}
         self._handles = [self._hook(model, path) for path in self.paths]
+
+    def read(self, *inputs: Any) -> dict[str, Tensor]:
+        """Run the model only until every tap has read; the layers behind cost nothing.
+
+        Args:
+            inputs: of the model.
+
+        Raises:
+            TapError: a module that did not run, or put out no tensor.
+
+        Example:
+            >>> class Unreachable(nn.Module):
+            ...     def forward(self, x): raise AssertionError
+            >>> with Taps(nn.Sequential(nn.ReLU(), Unreachable()), ["0"]) as taps:
+            ...     taps.read(torch.tensor([-1.0, 1.0]))
+            {'0': tensor([0., 1.])}
+        """
+        self._values, self._stops = {}, True
+        try:
+            with suppress(_AllRead):
+                self._model(*inputs)
+        finally:
+            self._stops = False
+        return self.take()
 
     def take(self) -> dict[str, Tensor]:
         """What was read since the last call, by path; the taps are empty afterwards.
@@ -123,6 +153,8 @@ class Taps:
         if tensor is not None:
             self._values[path] = tensor
             self._versions[path] = _version(tensor)
+            if self._stops and len(self._values) == len(self.paths):
+                raise _AllRead
 
 
 def _version(tensor: Tensor) -> int:
@@ -193,6 +225,26 @@ def tap_points(model: nn.Module, example: Tensor) -> list[TapPoint]:
         for handle in handles:
             handle.remove()
     return found
+
+
+def stem_tap(model: nn.Module, example: Tensor) -> str:
+    """What the second convolution is given: the stem's map, with its activation and its pooling.
+
+    Args:
+        model: any module.
+        example: a batch of inputs.
+
+    Raises:
+        TapError: the model has fewer than two convolutions.
+    """
+    modules = dict(model.named_modules())
+    found = [p.path for p in tap_points(model, example) if isinstance(modules[p.path], nn.Conv2d)]
+    if len(found) < 2:
+        raise TapError(
+            f"taps: {type(model).__name__} has {len(found)} convolution(s), so it has no stem in front of the second. "
+            "Name the taps in the term; `limbeck show MODEL --taps` lists what fires."
+        )
+    return f"{found[1]}:input"
 
 
 def last_feature_map(model: nn.Module, example: Tensor) -> str:

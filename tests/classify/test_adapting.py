@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from limbeck.classify.adapting import freeze, rate_factors, start_from
+from limbeck.classify.adapting import start_from
 from limbeck.classify.config import TrainStage
 from limbeck.classify.stages import run_train
 from limbeck.errors import ConfigError, ModelError
 from limbeck.models import DataConfig, build, load, save
+from limbeck.models.partial_training import freeze, rate_factors
 from limbeck.protocols import StageContext
 from limbeck.runs.folder import StageFolder
 

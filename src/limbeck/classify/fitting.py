@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.classify._registry import MAIN_VIEW
-from limbeck.classify.adapting import freeze, rate_factors
 from limbeck.classify.config import Objective, Training
 from limbeck.classify.data import Data, evaluation_stream, labels_of, training_stream
 from limbeck.classify.moving_teacher import MovingTeacher
 from limbeck.classify.signals import TeacherSignals
 from limbeck.classify.stored import open_store
 from limbeck.classify.task import OWN_AVERAGE, BoundTerm, ClassifyTask, listens
-from limbeck.classify.teachers import Teacher, check_classes, logits_of
+from limbeck.classify.teachers import Teacher, check_classes
 from limbeck.classify.teaching import Teaching
 from limbeck.classify.terms import Pair, bind
 from limbeck.engine import FitResult, Machine, evaluate, fit
@@ -29,6 +28,8 @@ from limbeck.engine.evaluate import Evaluation, Guesses
 from limbeck.engine.sync_norm import synchronised
 from limbeck.errors import ConfigError, ModelError
 from limbeck.models import DataConfig, data_config
+from limbeck.models.outputs import logits_of
+from limbeck.models.partial_training import freeze, rate_factors
 from limbeck.models.reused_head import reuse_head
 from limbeck.protocols import Records, Stream
 from limbeck.seeding import seed_everything

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from limbeck.classify._registry import MAIN_VIEW
 from limbeck.classify.moving_teacher import MovingTeacher
 from limbeck.classify.signals import LOGITS_KEY, TAP_KEY, LiveTeacher, TeacherSignals
-from limbeck.classify.teachers import Teacher, logits_of
+from limbeck.classify.teachers import Teacher
 from limbeck.engine.gather import gathered
 from limbeck.errors import TaskError
 from limbeck.losses.standardise import standardise
+from limbeck.models.outputs import logits_of
 from limbeck.numerics.decay import cosine_decay
 from limbeck.protocols import Batch, StepOutput
 from limbeck.sources.loader import normalise

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import ModelError
 from limbeck.models import DataConfig
+from limbeck.models.outputs import logits_of
 from limbeck.sources.loader import normalise
 
 
@@ -46,23 +47,6 @@ class Teacher:
         if tuple(images.shape[2:]) != size:
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
         return normalise(images, self.data.mean, self.data.std)
-
-
-def logits_of(output: object) -> Tensor:
-    """The logits in a model's output: the tensor itself, or `.logits` of a Hugging Face output.
-
-    Raises:
-        ModelError: there is no tensor of shape (n, C) in it.
-    """
-    found = getattr(output, "logits", output)
-    if isinstance(found, dict):
-        found = found.get("logits")
-    if isinstance(found, tuple | list) and found:
-        found = found[0]
-    if isinstance(found, Tensor) and found.ndim == 2:
-        return found
-    shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-    raise ModelError(f"a classifier has to put out logits of shape (n, C); this one puts out {shape}.")
 
 
 def check_classes(teacher: Teacher, class_names: tuple[str, ...], example: Tensor) -> None:

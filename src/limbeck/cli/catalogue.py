@@ -13,10 +13,10 @@ def registries() -> Mapping[str, Registry]:
     from limbeck.dataset._registry import SYNTHESES
     from limbeck.engine._registry import OPTIMIZERS, SCHEDULES
     from limbeck.flow import _registry as flow
-    from limbeck.losses._registry import LOSSES
+    from limbeck.losses._registry import DETECTION_LOSSES, LOSSES
     from limbeck.measures._registry import MEASURES
-    from limbeck.models._registry import MODELS, VELOCITY_NETWORKS
-    from limbeck.sources._registry import AUGMENTS, SOURCES
+    from limbeck.models._registry import DETECTORS, MODELS, VELOCITY_NETWORKS
+    from limbeck.sources._registry import AUGMENTS, DETECTION_AUGMENTS, DETECTION_SOURCES, SOURCES
 
     return {
         "losses": LOSSES,
@@ -26,6 +26,10 @@ def registries() -> Mapping[str, Registry]:
         "projectors": PROJECTORS,
         "costs": COSTS,
         "syntheses": SYNTHESES,
+        "detectors": DETECTORS,
+        "detection-losses": DETECTION_LOSSES,
+        "detection-sources": DETECTION_SOURCES,
+        "detection-augmentations": DETECTION_AUGMENTS,
         "networks": VELOCITY_NETWORKS,
         "parameterisations": flow.PARAMETERISATIONS,
         "times": flow.TIMES,
@@ -54,6 +58,10 @@ def rows(what: str) -> list[tuple[str, str]]:
         from limbeck.classify.methods import METHODS
 
         return [(name, " + ".join(_term(term) for term in method["terms"])) for name, method in METHODS.items()]
+    if what == "detection-methods":
+        from limbeck.detect.methods import METHODS as TERMS
+
+        return [(name, " + ".join(_term(t) for t in terms) or "labels alone") for name, terms in TERMS.items()]
     registry = registries()[what]
     return [(name, registry.describe(name.replace("*", "NAME")).summary) for name in registry]
 
@@ -78,6 +86,7 @@ def _term(term: Mapping[str, object]) -> str:
 WORDS = (
     "recipes",
     "methods",
+    "detection-methods",
     "stages",
     "losses",
     "models",
@@ -86,6 +95,10 @@ WORDS = (
     "projectors",
     "costs",
     "syntheses",
+    "detectors",
+    "detection-losses",
+    "detection-sources",
+    "detection-augmentations",
     "networks",
     "parameterisations",
     "times",

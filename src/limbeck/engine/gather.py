@@ -29,6 +29,19 @@ def gathered(part: Tensor) -> Tensor:
     return whole
 
 
+def gathered_objects(part: list[Any]) -> list[Any]:
+    """The lists of all processes one after the other, in every process; they travel pickled among themselves.
+
+    Args:
+        part: this process's.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return part
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, part)
+    return [one for found in parts for one in found]
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, part: Tensor) -> Tensor:

@@ -64,6 +64,37 @@ FILES = {
 LOSSES = Registry("loss", {name: f"limbeck.losses.{file}" for name, file in FILES.items()})
 register = LOSSES.register
 
+DETECTION_FILES = {
+    "kd_cls": "kd_cls",
+    "kd_cls_softmax": "kd_cls",
+    "kd_cls_sigmoid": "kd_cls",
+    "kd_cls_sigmoid_l1": "kd_cls",
+    "kd_loc_pixels": "kd_loc",
+    "kd_loc_features": "kd_loc",
+    "fgfi": "fgfi",
+    "defeat": "defeat",
+    "defeat_proposals": "defeat",
+    "fkd": "fkd",
+    "fgd": "fgd",
+    "mgd": "mgd",
+    "pkd": "pkd",
+    "cwd": "cwd",
+    "crosskd_classes": "crosskd",
+    "crosskd_boxes": "crosskd",
+    "crosskd_sides": "crosskd",
+    "ld": "localisation_distillation",
+    "ld_summed": "localisation_distillation",
+    "ld_classes": "localisation_distillation",
+    "wkd_rois": "wkd_rois",
+    "wkd_maps": "wkd_maps",
+    "wkd_pooled": "wkd_maps",
+}
+"""Name of a loss of detectors -> file of `limbeck.losses.detection` that defines it."""
+
+DETECTION_LOSSES = Registry(
+    "detection loss", {name: f"limbeck.losses.detection.{file}" for name, file in DETECTION_FILES.items()}
+)
+
 
 def relational(loss: Loss) -> Loss:
     """Mark a loss that relates the samples of a batch to each other.

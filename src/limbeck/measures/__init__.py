@@ -9,15 +9,22 @@ from limbeck.measures._registry import FILES, MEASURES, register
 
 _PUBLIC = {
     **FILES,
+    "CocoScores": "detection.average_precision",
     "DensityCoverage": "manifold",
+    "ErrorChange": "detection.errors",
+    "Errors": "detection.errors",
     "InceptionFeatures": "inception",
     "InceptionScore": "inception",
     "ModeCoverage": "mode_coverage",
     "Moments": "frechet",
     "PrecisionRecall": "manifold",
+    "coco_scores": "detection.average_precision",
+    "compare_errors": "detection.errors",
+    "errors_by_iou": "detection.errors",
     "inception_features": "inception",
     "moments": "frechet",
     "read_statistics": "reference_statistics",
+    "tide_errors": "detection.errors",
     "write_statistics": "reference_statistics",
 }
 
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
     from limbeck.measures.calibration import expected_calibration_error, negative_log_likelihood
     from limbeck.measures.confusion import confusion_matrix, per_class_accuracy
     from limbeck.measures.cost import flops, parameters
+    from limbeck.measures.detection.average_precision import CocoScores, coco_scores
+    from limbeck.measures.detection.errors import ErrorChange, Errors, compare_errors, errors_by_iou, tide_errors
     from limbeck.measures.energy_distance import energy_distance
     from limbeck.measures.frechet import Moments, frechet_distance, frechet_from_moments, moments
     from limbeck.measures.inception import (
@@ -46,7 +55,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MEASURES",
+    "CocoScores",
     "DensityCoverage",
+    "ErrorChange",
+    "Errors",
     "InceptionFeatures",
     "InceptionScore",
     "ModeCoverage",
@@ -54,9 +66,12 @@ __all__ = [
     "PrecisionRecall",
     "accuracy",
     "agreement",
+    "coco_scores",
+    "compare_errors",
     "confusion_matrix",
     "density_coverage",
     "energy_distance",
+    "errors_by_iou",
     "expected_calibration_error",
     "fid",
     "flops",
@@ -76,6 +91,7 @@ __all__ = [
     "read_statistics",
     "register",
     "sliced_wasserstein",
+    "tide_errors",
     "top_k_accuracy",
     "wasserstein",
     "write_statistics",

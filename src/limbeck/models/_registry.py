@@ -46,6 +46,19 @@ MODELS = Registry(
 )
 register = MODELS.register
 
+DETECTORS = Registry(
+    "detector",
+    {
+        "faster_rcnn": "limbeck.models.detectors.faster_rcnn",
+        "fcos": "limbeck.models.detectors.fcos",
+        "retinanet": "limbeck.models.detectors.retinanet",
+        "small_ssd": "limbeck.models.detectors.small_ssd",
+        "ssd": "limbeck.models.detectors.ssd",
+        "torchvision/*": "limbeck.models.detectors.hub",
+    },
+)
+"""`name(*, num_classes, settings)` -> a detector of torchvision's classes; see `limbeck.models.detectors`."""
+
 VELOCITY_NETWORKS = Registry(
     "velocity network",
     {

@@ -87,6 +87,10 @@ def load(path: str | Path, *, device: str = "cpu", into: nn.Module | None = None
     _verify(card, content, file)
     if into is None and holds_flow(card):
         raise CheckpointError(f"{file} holds a flow, no classifier: limbeck.load or limbeck.flow.load reads it.")
+    if into is None and holds_detector(card):
+        raise CheckpointError(
+            f"{file} holds a detector, no classifier: limbeck.load or limbeck.models.detectors.load reads it."
+        )
     model = _rebuilt(card, file) if into is None else into
     _fill(model, safetensors.torch.load(content), file)
     model.limbeck_spec = dict(card["spec"])  # type: ignore[assignment]
@@ -115,6 +119,12 @@ def holds_flow(card: Mapping[str, Any]) -> bool:
     """Whether a file's card is that of a flow, which `limbeck.flow` reads, rather than of a classifier."""
     notes = card.get("notes")
     return isinstance(notes, Mapping) and "flow" in notes
+
+
+def holds_detector(card: Mapping[str, Any]) -> bool:
+    """Whether a file's card is that of a detector, which `limbeck.models.detectors` reads."""
+    notes = card.get("notes")
+    return isinstance(notes, Mapping) and "detector" in notes
 
 
 def find(path: Path) -> Path:

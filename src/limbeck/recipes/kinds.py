@@ -44,6 +44,17 @@ def _dataset_stage(name: str) -> StageKind:
     )
 
 
+_DETECT = "limbeck.detect"
+
+
+def _detect_stage(name: str) -> StageKind:
+    return StageKind(
+        f"{_DETECT}.config:{name.capitalize()}Stage",
+        f"{_DETECT}.stages.{name}:run_{name}",
+        f"{_DETECT}.planning:plan_{name}",
+    )
+
+
 _FLOW = "limbeck.flow"
 
 
@@ -78,6 +89,11 @@ STAGES: Mapping[str, StageKind] = {
     "dataset.evaluate": _dataset_stage("evaluate"),
     "dataset.search": _dataset_stage("search"),
     "dataset.ablate": _dataset_stage("ablate"),
+    "detect.train": _detect_stage("train"),
+    "detect.distill": _detect_stage("distill"),
+    "detect.compare": _detect_stage("compare"),
+    "detect.label": _detect_stage("label"),
+    "detect.evaluate": _detect_stage("evaluate"),
     "flow.train": _flow_stage("train"),
     "flow.teacher": _flow_stage("teacher"),
     "flow.pairs": _flow_stage("pairs"),

@@ -12,6 +12,7 @@ SOURCES = Registry(
         "folder": "limbeck.sources.folder",
         "parquet": "limbeck.sources.parquet",
         "parquet_stream": "limbeck.sources.streaming.parquet_stream",
+        "object_crops": "limbeck.sources.object_crops",
         "hf_stream": "limbeck.sources.streaming.hf_stream",
         "torchvision/*": "limbeck.sources.torchvision_sets",
     },
@@ -44,3 +45,31 @@ AUGMENTATIONS = {
 
 AUGMENTS = Registry("augmentation", {name: f"limbeck.sources.{file}" for name, file in AUGMENTATIONS.items()})
 register_augmentation = AUGMENTS.register
+
+DETECTION_SOURCES = Registry(
+    "detection source",
+    {
+        "coco": "limbeck.sources.detection.coco",
+        "voc": "limbeck.sources.detection.voc",
+        "digit_scenes": "limbeck.sources.detection.digit_scenes",
+    },
+)
+register_detection_source = DETECTION_SOURCES.register
+
+DETECTION_AUGMENTATIONS = {
+    "flip": "augment",
+    "flip_vertical": "augment",
+    "brightness": "augment",
+    "photometric_distort": "augment",
+    "zoom_out": "augment_regions",
+    "iou_crop": "augment_regions",
+    "random_crop": "augment_regions",
+    "scale_jitter": "augment_regions",
+}
+"""Name of an augmentation of images with boxes -> file of `limbeck.sources.detection` that defines it."""
+
+DETECTION_AUGMENTS = Registry(
+    "detection augmentation",
+    {name: f"limbeck.sources.detection.{file}" for name, file in DETECTION_AUGMENTATIONS.items()},
+)
+register_detection_augmentation = DETECTION_AUGMENTS.register

@@ -1,0 +1,1 @@
+"""Detectors taught by classifiers and by detectors."""

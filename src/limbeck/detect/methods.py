@@ -1,0 +1,45 @@
+"""Published ways to teach a detector, as terms under a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+KD_CLS: Mapping[str, Any] = {"loss": "kd_cls", "weight": 0.4}
+KD_LOC_PIXELS: Mapping[str, Any] = {"loss": "kd_loc_pixels", "weight": 0.15}
+KD_LOC_FEATURES: Mapping[str, Any] = {"loss": "kd_loc_features", "weight": 0.15}
+PKD: Mapping[str, Any] = {"loss": "pkd"}
+
+METHODS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "alone": (),
+    # Guo et al. 2021, with the weights of the released configuration.
+    "kd_cls": (KD_CLS,),
+    "kd_loc": (KD_LOC_PIXELS, KD_LOC_FEATURES),
+    "pixels": (KD_LOC_PIXELS,),
+    "dicod": (KD_CLS, KD_LOC_PIXELS, KD_LOC_FEATURES),
+    # From a larger detector; the losses carry their published weights.
+    "fgfi": ({"loss": "fgfi"},),
+    "defeat": ({"loss": "defeat"},),
+    "defeat_two_stage": ({"loss": "defeat"}, {"loss": "defeat_proposals"}),
+    "fkd": ({"loss": "fkd"},),
+    "fgd": ({"loss": "fgd"},),
+    "mgd": ({"loss": "mgd"},),
+    "pkd": (PKD,),
+    "cwd": ({"loss": "cwd"},),
+    "crosskd": ({"loss": "crosskd_classes"}, {"loss": "crosskd_boxes"}),
+    "ld": ({"loss": "ld"}, {"loss": "ld_classes"}),
+    "wkd_l": ({"loss": "wkd_rois"},),
+    "wkd_f": ({"loss": "wkd_pooled"},),
+    "wkd_maps": ({"loss": "wkd_maps"},),
+    # Both kinds of teacher at once: the losses are simply added, as in the paper's table 2.
+    "dicod+pkd": (KD_CLS, KD_LOC_PIXELS, KD_LOC_FEATURES, PKD),
+}
+"""Name -> terms. Each is what `limbeck.detect` takes for `method`."""
+
+DEFAULTS: Mapping[tuple[bool, bool], str] = {
+    (True, False): "dicod",
+    (False, True): "pkd",
+    (True, True): "dicod+pkd",
+    (False, False): "alone",
+}
+"""(A classifier teaches, a detector teaches) -> the method unless one is named."""

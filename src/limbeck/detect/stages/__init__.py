@@ -1,0 +1,1 @@
+"""The detection stages, a file each."""

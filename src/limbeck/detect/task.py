@@ -1,0 +1,111 @@
+"""A detector and its teachers as a task of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.detect.lesson import Lesson, Teachers
+from limbeck.detect.terms import BoundTerm
+from limbeck.models.detectors.watching import Watch
+from limbeck.protocols import Batch, StepOutput
+
+
+class DetectorRoot(nn.Module):
+    """The one module that receives gradients: the detector, and losses with weights.
+
+    The teachers are no part of it: they would be saved, synchronised and put into training mode with it.
+
+    Args:
+        detector: that learns.
+        terms: of its method.
+        teachers: who teaches.
+    """
+
+    def __init__(self, detector: nn.Module, terms: Sequence[BoundTerm], teachers: Teachers) -> None:
+        super().__init__()
+        self.detector = detector
+        self.losses = nn.ModuleDict({t.name: t.loss for t in terms if isinstance(t.loss, nn.Module)})
+        self._watch = Watch(detector)
+        self._terms, self._teachers = tuple(terms), teachers
+        self._still: tuple[nn.Module, ...] = ()
+
+    def keep_in_eval(self, modules: Sequence[nn.Module]) -> None:
+        """Modules with frozen weights, whose running statistics and dropout are to rest as well."""
+        self._still = tuple(modules)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for all but the frozen modules."""
+        super().train(mode)
+        for module in self._still:
+            module.eval()
+        return self
+
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """The detector's own losses and the terms of its method, unweighted, by name."""
+        losses, seen = self._watch.forward(images, targets)
+        if not self._terms:
+            return losses
+        lesson = Lesson(seen, self._teachers)
+        return {**losses, **{term.name: term.value(lesson) for term in self._terms}}
+
+    def close(self) -> None:
+        """Let go of the detector; the teachers may have other students."""
+        self._watch.close()
+
+
+class DetectTask:
+    """Train a detector on its own losses and what its teachers add.
+
+    Args:
+        detector: that learns.
+        terms: of its method; none trains it alone.
+        teachers: who teaches.
+        accumulation: batches a step.
+        epoch_batches: batches an epoch.
+    """
+
+    def __init__(
+        self,
+        detector: nn.Module,
+        terms: Sequence[BoundTerm],
+        teachers: Teachers | None = None,
+        *,
+        accumulation: int = 1,
+        epoch_batches: int | None = None,
+    ) -> None:
+        teachers = teachers or Teachers()
+        self.root = DetectorRoot(detector, terms, teachers)
+        self.trainable: nn.Module = self.root
+        self.frozen: Mapping[str, nn.Module] = _modules(teachers)
+        self._weights = {term.name: term.weight for term in terms}
+        self._starts = {term.name: term.start for term in terms if term.start}
+        self._accumulation, self._epoch_batches = accumulation, epoch_batches
+
+    def start_epoch(self, epoch: int, epochs: float) -> None:
+        """Nothing changes with the epoch."""
+
+    def step(self, batch: Batch) -> StepOutput:
+        """Forward passes of student and teachers, and the weighted sum."""
+        found: dict[str, Tensor] = self.trainable(batch["images"], batch["targets"])
+        step = int(batch["number"]) // self._accumulation
+        waiting = {name for name, start in self._starts.items() if step < start}
+        terms = {n: value * (0.0 if n in waiting else self._weights.get(n, 1.0)) for n, value in found.items()}
+        loss = torch.stack(tuple(terms.values())).sum()
+        return StepOutput(loss, {n: value.detach() for n, value in terms.items() if n not in waiting})
+
+    def close(self) -> None:
+        """Take all hooks off."""
+        self.root.close()
+
+
+def _modules(teachers: Teachers) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if teachers.classifier is not None:
+        found["classifier"] = teachers.classifier.model
+    if teachers.detector is not None:
+        found["detector"] = teachers.detector.detector
+    return found
