@@ -13,7 +13,7 @@ from torch import nn
 
 from limbeck.engine import Checkpoints, fit
 from limbeck.engine.optimizers import adamw, sgd
-from limbeck.engine.schedules import cosine, multi_step
+from limbeck.engine.schedules import cosine, multi_step, one_cycle
 from limbeck.errors import CheckpointError, Interrupted, NonFiniteError, TaskError
 
 SETTINGS = {
@@ -219,6 +219,19 @@ def test_milestones_take_effect_after_their_epoch():
     assert [multi_step(e, 10, milestones=(2, 4), factor=0.1) for e in (0, 1.99, 2, 4)] == pytest.approx(
         [1, 1, 0.1, 0.01]
     )
+
+
+def test_one_cycle_is_pytorch_s():
+    import torch
+
+    steps, optimizer = 50, torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=steps + 1)
+    for step in range(steps):
+        # Theirs is highest a step before 30 % are done.
+        rise = (0.3 * (steps + 1) - 1) / steps
+        assert one_cycle(step, steps, rise=rise) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-6)
+        optimizer.step()
+        theirs.step()
 
 
 def test_a_decayed_term_does_not_stop_a_resume_in_the_last_epoch(toy, machine, tmp_path):

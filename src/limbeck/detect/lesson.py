@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from limbeck.detect.classifier import ClassifierTeacher
 from limbeck.detect.config import Teaching
 from limbeck.errors import ModelError, TaskError
-from limbeck.models.detectors.head_rest import Tower, head_rest, side_rest
+from limbeck.models.detectors.head_rest import Tower, before_activation, head_rest, side_rest
 from limbeck.models.detectors.rois import rois
 from limbeck.models.detectors.seen import Dense, Positives, Proposals, Seen
 from limbeck.models.detectors.watching import Watch
@@ -83,10 +83,11 @@ class Lesson:
     Args:
         seen: of the student.
         teachers: who teaches.
+        student: the detector itself.
     """
 
-    def __init__(self, seen: Seen, teachers: Teachers) -> None:
-        self.seen, self.teachers = seen, teachers
+    def __init__(self, seen: Seen, teachers: Teachers, student: nn.Module) -> None:
+        self.seen, self.teachers, self.student = seen, teachers, student
         self._true_maps: dict[tuple[str, ...], list[Tensor]] = {}
         self._predicted_maps: dict[tuple[str, ...], list[Tensor]] = {}
 
@@ -289,24 +290,25 @@ class Lesson:
             tower: of the head.
             behind: number of the convolution, from 0; the last but one unless given.
         """
-        key = "class_towers" if tower == "classification" else "box_towers"
-        ours, theirs = getattr(self.dense(self.seen), key), getattr(self.dense(self.teacher), key)
-        if not ours or not theirs:
+        dense = self.dense(self.seen)
+        ours = dense.class_towers if tower == "classification" else dense.box_towers
+        if not ours:
             raise ModelError("crosskd needs heads with towers of convolutions, as RetinaNet and FCOS have them.")
         place = len(ours[0]) - 2 if behind is None else behind
-        if not 0 <= place < min(len(ours[0]), len(theirs[0])):
+        if not 0 <= place < len(ours[0]):
+            raise ModelError(f"crosskd: the head's towers have convolutions 0 to {len(ours[0]) - 1}, not {place}.")
+        entering = [level[place - 1] for level in ours] if place else list(self.seen.features.values())
+        mine = before_activation(self.student, tower, entering, place, after=place)
+        with torch.no_grad():
+            levels = list(self.teacher.features.values())
+            theirs = before_activation(self.watch.detector, tower, levels, place)
+        if mine[0].shape != theirs[0].shape:
             raise ModelError(
-                f"crosskd: the heads' towers have {len(ours[0])} and {len(theirs[0])} convolutions; tower "
-                f"{place} is "
-                "not in both."
-            )
-        if ours[0][place].shape != theirs[0][place].shape:
-            raise ModelError(
-                f"crosskd: behind convolution {place} the student has {ours[0][place].shape[1]} channels, the "
+                f"crosskd: behind convolution {place} the student has maps {tuple(mine[0].shape[1:])}, the "
                 f"teacher "
-                f"{theirs[0][place].shape[1]}; give both the same fpn_channels."
+                f"{tuple(theirs[0].shape[1:])}; both need the same strides and the same fpn_channels."
             )
-        maps = [restandardised(mine[place], given[place]) for mine, given in zip(ours, theirs, strict=True)]
+        maps = [restandardised(one, like).relu() for one, like in zip(mine, theirs, strict=True)]
         return maps, place + 1
 
     def crossed(self, tower: Tower, behind: int | None) -> Tensor:

@@ -8,26 +8,42 @@ from typing import Any
 from limbeck.detect.fitting import Fitted
 from limbeck.detect.picture import before_and_after, boxes_png
 from limbeck.detect.scoring import CURVE_IOUS, ERROR_WORDS, MAIN_ERRORS, Judge, Scores
-from limbeck.detect.stages._shared import MODEL_FILE, Setting, number
+from limbeck.detect.units import number
 from limbeck.measures import parameters
 from limbeck.models.detectors.artefact import save
+from limbeck.protocols import DetectionSource
 from limbeck.runs.folder import StageFolder
 
+MODEL_FILE = "model.safetensors"
 RECALLS = [place / 100 for place in range(101)]
 
 
 def write_detector(
     folder: StageFolder,
     fitted: Fitted,
-    setting: Setting,
     *,
+    judge: Judge,
+    source: DetectionSource,
     components: Sequence[str],
     notes: Mapping[str, Any],
     pictures: bool = True,
 ) -> dict[str, Any]:
-    """Write a trained detector with all that is to be said of it; the result."""
-    judge, scores = setting.judge, fitted.scores
-    save(fitted.model, folder.path / MODEL_FILE, class_names=tuple(setting.train.class_names), notes=dict(notes))
+    """Write a trained detector with all that is to be said of it.
+
+    Args:
+        folder: of the stage or the trial.
+        fitted: the detector and its scores.
+        judge: that measured it.
+        source: it was trained on.
+        components: what it was made with, as "kind:name".
+        notes: kept in the model file.
+        pictures: show some images with boxes.
+
+    Returns:
+        The result, as it is written.
+    """
+    scores = fitted.scores
+    save(fitted.model, folder.path / MODEL_FILE, class_names=tuple(source.class_names), notes=dict(notes))
     write_scores(folder, {"detector": scores}, judge)
     if pictures:
         write_pictures(folder, judge, scores)
@@ -44,7 +60,7 @@ def write_detector(
         "summary": summary_of(scores, judge),
         "peak_memory_bytes": fitted.fit.peak_memory_bytes,
         "components": sorted(components),
-        "skipped": dict(setting.train.skipped),
+        "skipped": dict(source.skipped),
     }
     folder.write_result(result)
     return result

@@ -49,7 +49,7 @@ class DetectorRoot(nn.Module):
         losses, seen = self._watch.forward(images, targets)
         if not self._terms:
             return losses
-        lesson = Lesson(seen, self._teachers)
+        lesson = Lesson(seen, self._teachers, self.detector)
         return {**losses, **{term.name: term.value(lesson) for term in self._terms}}
 
     def close(self) -> None:

@@ -11,5 +11,6 @@ SCHEDULES = Registry(
         "constant": "limbeck.engine.schedules",
         "cosine": "limbeck.engine.schedules",
         "multi_step": "limbeck.engine.schedules",
+        "one_cycle": "limbeck.engine.schedules",
     },
 )

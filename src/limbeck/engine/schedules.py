@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
+
+from annotated_types import Gt, Lt
 
 from limbeck.bounds import Fraction, Positive
 
@@ -50,6 +53,38 @@ def multi_step(
         [1.0, 1.0, 0.1, 0.001]
     """
     return float(factor ** sum(progress >= milestone for milestone in milestones))
+
+
+def one_cycle(
+    progress: float,
+    epochs: float,
+    *,
+    rise: Annotated[float, Gt(0), Lt(1)] = 0.3,
+    start: Fraction = 0.04,
+    final: Fraction = 4e-6,
+) -> float:
+    """Half a cosine up from `start` to 1, and another down to `final`; momentum stays as it is.
+
+    The defaults are those of PyTorch's `OneCycleLR` (a 25th of the rate, then a 10,000th of that).
+
+    Args:
+        progress: epochs done so far, fractional.
+        epochs: epochs in all.
+        rise: share of the training after which the rate is highest, above 0 and below 1.
+        start: factor at the beginning, 0 to 1.
+        final: factor at the end, 0 to 1.
+
+    Example:
+        >>> [round(one_cycle(e, 10.0), 3) for e in (0.0, 1.5, 3.0, 6.5, 10.0)]
+        [0.04, 0.52, 1.0, 0.5, 0.0]
+
+    References:
+        Super-convergence [smith2019superconvergence].
+    """
+    done = min(progress / epochs, 1.0)
+    if done < rise:
+        return cosine(1.0 - done / rise, 1.0, final=start)
+    return cosine((done - rise) / (1.0 - rise), 1.0, final=final)
 
 
 def warmed_up(factor: float, progress: float, warmup_epochs: float) -> float:

@@ -10,6 +10,7 @@ from limbeck.sources._registry import AUGMENTATIONS, AUGMENTS, SOURCES, register
 _PUBLIC = {
     **AUGMENTATIONS,
     "ArraySource": "arrays",
+    "DetectionLoader": "detection.loader",
     "FolderSource": "folder",
     "Loader": "loader",
     "Mix": "mixing",
@@ -19,11 +20,13 @@ _PUBLIC = {
     "arrays": "arrays",
     "as_source": "building",
     "build": "building",
+    "build_detection": "detection.building",
     "digits": "digits",
     "folder": "folder",
     "hf_stream": "streaming.hf_stream",
     "loader_of": "streaming.loader",
     "normalise": "loader",
+    "object_crops": "object_crops",
     "parquet": "parquet",
     "parquet_stream": "streaming.parquet_stream",
     "part_of": "streaming.loader",
@@ -45,10 +48,13 @@ if TYPE_CHECKING:
         solarise,
     )
     from limbeck.sources.building import as_source, build
+    from limbeck.sources.detection.building import build_detection
+    from limbeck.sources.detection.loader import DetectionLoader
     from limbeck.sources.digits import digits
     from limbeck.sources.folder import FolderSource, folder
     from limbeck.sources.loader import Loader, normalise
     from limbeck.sources.mixing import Mix
+    from limbeck.sources.object_crops import object_crops
     from limbeck.sources.parquet import parquet
     from limbeck.sources.streaming.hf_stream import hf_stream
     from limbeck.sources.streaming.loader import StreamLoader, loader_of, part_of
@@ -60,6 +66,7 @@ __all__ = [
     "AUGMENTS",
     "SOURCES",
     "ArraySource",
+    "DetectionLoader",
     "FolderSource",
     "Loader",
     "Mix",
@@ -71,6 +78,7 @@ __all__ = [
     "autocontrast",
     "brightness",
     "build",
+    "build_detection",
     "colour_jitter",
     "contrast",
     "crop",
@@ -85,6 +93,7 @@ __all__ = [
     "invert",
     "loader_of",
     "normalise",
+    "object_crops",
     "parquet",
     "parquet_stream",
     "part_of",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limbeck.models.detectors import build_detector
 
 SIDE = 64
-PYRAMID = {"backbone": "torchvision/resnet18", "fpn_channels": 32, "size": (SIDE, SIDE)}
+PYRAMID = {"backbone": "timm/test_resnet", "fpn_channels": 32, "size": (SIDE, SIDE)}
 DETECTORS: dict[str, dict[str, Any]] = {
     "small_ssd": {"size": (SIDE, SIDE)},
     "ssd": {"backbone": "timm/test_resnet", "size": (SIDE, SIDE), "extra_channels": 32},

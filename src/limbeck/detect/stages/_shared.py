@@ -27,8 +27,6 @@ from limbeck.models.detectors.watching import Watch
 from limbeck.protocols import DetectionSource, StageContext
 from limbeck.seeding import seed_everything
 
-MODEL_FILE = "model.safetensors"
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -177,8 +175,3 @@ def open_setting(config: DetectStage, context: StageContext, *, one_process: boo
     if hasattr(config, "scoring"):
         require_library()
     return Setting(config, context, machine, context.seed if config.seed is None else config.seed)
-
-
-def number(value: float, unit: str, better: str | None = None) -> dict[str, Any]:
-    """A number of a result."""
-    return {"value": value, "unit": unit, **({"better": better} if better else {})}

@@ -11,10 +11,11 @@ from limbeck.detect.config import CompareStage, Term
 from limbeck.detect.fitting import fit_detector
 from limbeck.detect.labels import accuracy, label_objects
 from limbeck.detect.lesson import Teachers
-from limbeck.detect.products import write_comparing_pictures, write_detector
+from limbeck.detect.products import MODEL_FILE, write_comparing_pictures, write_detector
 from limbeck.detect.scoring import ERROR_WORDS, HEADLINES, MAIN_ERRORS, Scores
-from limbeck.detect.stages._shared import MODEL_FILE, Setting, known_detector, number, open_setting
+from limbeck.detect.stages._shared import Setting, known_detector, open_setting
 from limbeck.detect.stages.train import components_of
+from limbeck.detect.units import number
 from limbeck.engine import Machine
 from limbeck.measures import parameters
 from limbeck.protocols import StageContext
@@ -78,7 +79,15 @@ def _trial(
     if machine.main:
         components = [*components_of(config), *(f"detection loss:{term.loss.name}" for term in terms)]
         notes = {"stage": config.kind, "method": name, "seed": seed}
-        write_detector(trial, fitted, setting, components=components, notes=notes, pictures=False)
+        write_detector(
+            trial,
+            fitted,
+            judge=setting.judge,
+            source=setting.train,
+            components=components,
+            notes=notes,
+            pictures=False,
+        )
         shutil.rmtree(trial.path / "checkpoints", ignore_errors=True)  # many trials, little worth once finished
     machine.wait()
     return trial.result()

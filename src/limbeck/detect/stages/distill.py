@@ -32,5 +32,7 @@ def run_distill(config: DistillStage, folder: StageFolder, context: StageContext
     if setting.machine.main:
         components = [*components_of(config), *(f"detection loss:{term.loss.name}" for term in config.terms)]
         notes = {"stage": config.kind, "seed": setting.seed}
-        write_detector(folder, fitted, setting, components=components, notes=notes)
+        write_detector(
+            folder, fitted, judge=setting.judge, source=setting.train, components=components, notes=notes
+        )
     setting.machine.wait()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from limbeck.detect.config import EvaluateStage
 from limbeck.detect.products import summary_of, write_comparing_pictures, write_pictures, write_scores
-from limbeck.detect.stages._shared import number, open_setting
+from limbeck.detect.stages._shared import open_setting
+from limbeck.detect.units import number
 from limbeck.measures.detection import compare_errors
 from limbeck.protocols import StageContext
 from limbeck.runs.folder import StageFolder

@@ -6,7 +6,8 @@ import time
 
 from limbeck.detect.config import LabelStage
 from limbeck.detect.labels import FILE_NAME, accuracy, label_objects, write_labels
-from limbeck.detect.stages._shared import number, open_setting
+from limbeck.detect.stages._shared import open_setting
+from limbeck.detect.units import number
 from limbeck.protocols import StageContext
 from limbeck.runs.folder import StageFolder
 

@@ -28,7 +28,14 @@ def run_train(config: TrainStage, folder: StageFolder, context: StageContext) ->
     )
     if setting.machine.main:
         notes = {"stage": config.kind, "seed": setting.seed}
-        write_detector(folder, fitted, setting, components=components_of(config), notes=notes)
+        write_detector(
+            folder,
+            fitted,
+            judge=setting.judge,
+            source=setting.train,
+            components=components_of(config),
+            notes=notes,
+        )
     setting.machine.wait()
 
 

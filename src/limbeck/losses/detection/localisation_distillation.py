@@ -6,6 +6,7 @@ anchors near an object (`limbeck.numerics.imitation.valuable_region`) teach wher
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from limbeck.bounds import NonNegative, Positive
@@ -48,7 +49,6 @@ def ld(
         ShapeError: shapes that do not fit each other.
 
     Example:
-        >>> import torch
         >>> sides, some = torch.zeros(1, 2, 4, 9), torch.tensor([[True, False]])
         >>> ld(sides, sides, some, ~some)
         tensor(0.)
@@ -57,8 +57,8 @@ def ld(
         Zheng et al., Localization Distillation for Dense Object Detection, CVPR 2022 [zheng2022localization],
         section 3; weights and temperature of the released settings (GFL with 16 bins).
     """
-    values = _divergence("ld", student_sides, teacher_sides, side_positives, side_region, temperature=temperature)
-    means = [_mean(values, mask) for mask in (side_positives, side_region & ~side_positives)]
+    parts = _divergences("ld", student_sides, teacher_sides, side_positives, side_region, temperature=temperature)
+    means = [_mean(part) for part in parts]
     return weight * means[0] + region_weight * means[1]
 
 
@@ -96,7 +96,6 @@ def ld_summed(
         ShapeError: shapes that do not fit each other.
 
     Example:
-        >>> import torch
         >>> sides, some = torch.zeros(1, 2, 4, 9), torch.tensor([[True, False]])
         >>> ld_summed(sides, sides, torch.zeros(1, 2, 3), some, ~some)
         tensor(0.)
@@ -105,18 +104,17 @@ def ld_summed(
         The program of Zheng et al. [zheng2022localization], in which an anchor of the region may also weigh by how
         near it is to the object; here each weighs one.
     """
-    values = _divergence(
+    positives, region = _divergences(
         "ld_summed", student_sides, teacher_sides, side_positives, side_region, temperature=temperature
     )
-    if student_class_logits.dim() != 3 or student_class_logits.shape[:2] != values.shape:
+    if student_class_logits.dim() != 3 or student_class_logits.shape[:2] != side_positives.shape:
         raise ShapeError(
-            f"ld_summed: {tuple(values.shape)} anchors, but student_class_logits "
+            f"ld_summed: {tuple(side_positives.shape)} anchors, but student_class_logits "
             f"{tuple(student_class_logits.shape)}; expected (n, a, classes)."
         )
-    (logits,) = promoted(student_class_logits.detach())
-    scores = logits.amax(dim=2).sigmoid()
-    near = side_region & ~side_positives
-    return weight * (values * scores * side_positives).sum() + region_weight * (values * near).sum() / 4
+    (logits,) = promoted(student_class_logits.detach()[side_positives])
+    scores = logits.amax(dim=1).sigmoid()
+    return weight * (positives * scores).sum() + region_weight * region.sum() / 4
 
 
 def ld_classes(
@@ -147,7 +145,6 @@ def ld_classes(
         ShapeError: shapes that do not fit each other.
 
     Example:
-        >>> import torch
         >>> logits = torch.zeros(1, 2, 3)
         >>> ld_classes(logits, logits, torch.tensor([[True, False]]))
         tensor(0.)
@@ -159,26 +156,35 @@ def ld_classes(
     require_same("ld_classes", "n a c", student=student_class_logits, teacher=teacher_class_logits)
     require_above("ld_classes", 0, temperature=temperature)
     _require_mask("ld_classes", student_class_logits, side_positives)
-    values = softened_kl(student_class_logits, teacher_class_logits, temperature=temperature)
-    return weight * temperature**2 * _mean(values, side_positives) / max(student_class_logits.shape[2], 1)
+    values = softened_kl(
+        student_class_logits[side_positives], teacher_class_logits[side_positives], temperature=temperature
+    )
+    return weight * temperature**2 * _mean(values) / max(student_class_logits.shape[2], 1)
 
 
-def _divergence(
+def _divergences(
     where: str, student: Tensor, teacher: Tensor, positives: Tensor, region: Tensor, *, temperature: float
-) -> Tensor:
-    """Mean over sides and bins, times the squared temperature, shape (n, a)."""
+) -> list[Tensor]:
+    """Mean over sides and bins, times the squared temperature: of positives, and of others in the region."""
     require_same(where, "n a side bin", student_sides=student, teacher_sides=teacher)
     require_above(where, 0, temperature=temperature)
     for mask in (positives, region):
         _require_mask(where, student, mask)
-    values = softened_kl(student, teacher, temperature=temperature)
-    return temperature**2 * values.mean(dim=2) / student.shape[3]
+    parts = []
+    for mask in (positives, region & ~positives):  # few of all anchors: the rest is not computed
+        values = softened_kl(student[mask], teacher[mask], temperature=temperature)
+        parts.append(temperature**2 * values.mean(dim=1) / student.shape[3])
+    return parts
 
 
 def _require_mask(where: str, like: Tensor, mask: Tensor) -> None:
-    if mask.shape != like.shape[:2]:
-        raise ShapeError(f"{where}: {tuple(like.shape[:2])} anchors, but a mask of shape {tuple(mask.shape)}.")
+    if mask.shape != like.shape[:2] or mask.dtype != torch.bool:
+        raise ShapeError(
+            f"{where}: {tuple(like.shape[:2])} anchors, but a mask of shape {tuple(mask.shape)} and type "
+            f"{mask.dtype}; expected bool."
+        )
 
 
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+def _mean(values: Tensor) -> Tensor:
+    """Zero of none, and still part of the graph."""
+    return values.sum() / max(len(values), 1)

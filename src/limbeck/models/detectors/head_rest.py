@@ -64,6 +64,44 @@ def side_rest(detector: nn.Module, maps: Sequence[Tensor], after: int) -> Tensor
     return logits.view(*logits.shape[:2], 4, columns)
 
 
+def before_activation(
+    detector: nn.Module, tower: Tower, maps: Sequence[Tensor], number: int, *, after: int = 0
+) -> list[Tensor]:
+    """Maps behind one of a head's convolutions and its norm, but in front of its activation.
+
+    Cross-head distillation compares and replaces statistics there. Activations work in place, so what stood in
+    front of one is gone after a step, and that one convolution is computed again.
+
+    Args:
+        detector: a RetinaNet or an FCOS.
+        tower: which of the two.
+        maps: (n, c, h, w) of each level, with `after` convolutions behind them.
+        number: of the convolution, from 0.
+        after: 0 for the pyramid's own levels.
+
+    Returns:
+        (n, c, h, w) of each level.
+
+    Raises:
+        ModelError: another family, or no such convolution.
+    """
+    _head(detector)
+    blocks = tower_blocks(detector, tower)
+    if not after <= number < len(blocks):
+        raise ModelError(f"the {tower} tower has convolutions {after} to {len(blocks) - 1}; there is no {number}.")
+    layers = [layer for block in blocks[after : number + 1] for part in block for layer in _layers(part)]
+    found = []
+    for level in maps:
+        for layer in layers[:-1]:
+            level = layer(level)
+        found.append(level)
+    return found
+
+
+def _layers(part: nn.Module) -> Sequence[nn.Module]:
+    return list(part) if isinstance(part, nn.Sequential) else [part]
+
+
 def _head(detector: nn.Module) -> Any:
     if not isinstance(detector, RetinaNet | FCOS):
         raise ModelError(f"the head of a {type(detector).__name__} has no towers; RetinaNet's and FCOS's have.")

@@ -11,12 +11,12 @@ from typing import Any, Literal, TypeGuard
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from limbeck.bounds import NonNegativeInt, PositiveInt
 from limbeck.errors import DataError, did_you_mean
 from limbeck.sources.detection.checking import (
     Findings,
-    Floats,
     numbers_of_box,
     refuse_corners,
     refuse_fractions,
@@ -118,10 +118,10 @@ class _Classes:
 class _Objects:
     """Objects of one image."""
 
-    boxes: Floats
-    labels: list[int]
-    crowd: list[bool]
-    areas: list[float]
+    boxes: Tensor
+    labels: Tensor
+    crowd: Tensor
+    areas: Tensor
 
 
 def _annotations(root: Path, split: str, given: Mapping[str, str | None]) -> Path:
@@ -281,21 +281,20 @@ def _objects(
     rows: list[int] = []
     kept: list[dict[str, Any]] = []
     boxes: list[tuple[float, float, float, float]] = []
-    seen: set[Any] = set()
+    seen: set[int] = set()
     for place, entry in enumerate(annotations):
-        row = _usable(entry, place, file, row_of, pictures, classes, seen, findings)
-        if row is None or pictures[row].width == 0:
-            continue
-        kept.append(entry)
-        rows.append(row)
-        boxes.append(numbers_of_box(entry["bbox"]) or (0, 0, 0, 0))
+        found = _usable(entry, place, file, row_of, pictures, classes, seen, findings)
+        if found is not None and pictures[found[0]].width > 0:
+            kept.append(entry)
+            rows.append(found[0])
+            boxes.append(found[1])
     given = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    shapes = np.array([(p.height, p.width) for p in pictures], dtype=np.float64)[rows].reshape(-1, 2)
+    owner = np.array(rows, dtype=np.int64)
+    shapes = np.array([(p.height, p.width) for p in pictures], dtype=np.float64)[owner]
     refuse_fractions(given, file, _LAYOUT)
     refuse_corners(given, shapes, file)
-    corners = np.concatenate((given[:, :2], given[:, :2] + given[:, 2:]), axis=1)
     cut, good = well_placed(
-        corners,
+        np.concatenate((given[:, :2], given[:, :2] + given[:, 2:]), axis=1),
         shapes,
         findings,
         lambda i: file,
@@ -303,19 +302,19 @@ def _objects(
         lambda i: str(kept[i]["bbox"]),
         _LAYOUT,
     )
-    of_image: list[list[int]] = [[] for _ in pictures]
-    for i, row in enumerate(rows):
-        if good[i] and classes.label_of[kept[i]["category_id"]] is not None:
-            of_image[row].append(i)
-    return [
-        _Objects(
-            cut[chosen],
-            [classes.label_of[kept[i]["category_id"]] or 0 for i in chosen],
-            [bool(kept[i].get("iscrowd", 0)) for i in chosen],
-            [_area(kept[i], cut[i]) for i in chosen],
-        )
-        for chosen in of_image
-    ]
+    label = np.array([classes.label_of[entry["category_id"]] for entry in kept], dtype=np.float64)
+    crowd = np.array([bool(entry.get("iscrowd", 0)) for entry in kept], dtype=np.bool_)
+    areas = np.array([_area(entry) for entry in kept], dtype=np.float64)
+    areas = np.where(np.isnan(areas), (cut[:, 2] - cut[:, 0]) * (cut[:, 3] - cut[:, 1]), areas)
+    # A class that was not asked for has no label, here NaN.
+    chosen = (good & ~np.isnan(label)).nonzero()[0]
+    chosen = chosen[owner[chosen].argsort(kind="stable")]
+    counts = np.bincount(owner[chosen], minlength=len(pictures)).tolist()
+    parts = (
+        torch.from_numpy(values[chosen].astype(kind)).split(counts)
+        for values, kind in ((cut, np.float32), (label, np.int64), (crowd, np.bool_), (areas, np.float32))
+    )
+    return [_Objects(*found) for found in zip(*parts, strict=True)]
 
 
 def _usable(
@@ -327,8 +326,8 @@ def _usable(
     classes: _Classes,
     seen: set[Any],
     findings: Findings,
-) -> int | None:
-    """The row of an annotation's image; None for one that is left out."""
+) -> tuple[int, tuple[float, float, float, float]] | None:
+    """The row of an annotation's image, and its box; None for one that is left out."""
     number, image_id = entry.get("id"), entry.get("image_id")
     if not _whole(number):
         wrong = f"the id is {_shown(number)}"
@@ -344,15 +343,17 @@ def _usable(
             "List the image under images",
         )
         return None
+    category = entry.get("category_id")
+    box = numbers_of_box(entry.get("bbox"))
+    if number not in seen and _whole(category) and category in classes.label_of and box is not None:
+        seen.add(number)
+        return row, box
     where = _where(entry, pictures[row])
     if number in seen:
         findings.report(
             "duplicated annotation id", file, where, f"the id {number} is given twice", "Give each its own"
         )
-        return None
-    seen.add(number)
-    category = entry.get("category_id")
-    if not _whole(category) or category not in classes.label_of:
+    elif not _whole(category) or category not in classes.label_of:
         findings.report(
             "unknown category",
             file,
@@ -360,11 +361,9 @@ def _usable(
             f"there is no category with the id {_shown(category)}",
             f"Known ids are {listed(map(str, sorted(classes.label_of)))}; list it under categories",
         )
-        return None
-    if "bbox" not in entry:
+    elif "bbox" not in entry:
         findings.report("no box", file, where, "it has no bbox", f"Give its box as {_LAYOUT}")
-        return None
-    if numbers_of_box(entry["bbox"]) is None:
+    else:
         findings.report(
             "not four numbers",
             file,
@@ -372,16 +371,15 @@ def _usable(
             f"the box {_shown(entry['bbox'])} is not four finite numbers",
             f"Boxes are {_LAYOUT} in pixels",
         )
-        return None
-    return row
+    seen.add(number)
+    return None
 
 
-def _area(entry: dict[str, Any], corners: Floats) -> float:
-    """The area that the file gives, of the object's mask, or else that of the box."""
+def _area(entry: dict[str, Any]) -> float:
+    """The area that the file gives, of the object's mask; NaN where it gives none."""
     area = entry.get("area")
-    if isinstance(area, int | float) and not isinstance(area, bool) and 0 < area < 1e12:
-        return float(area)
-    return float((corners[2] - corners[0]) * (corners[3] - corners[1]))
+    known = isinstance(area, int | float) and not isinstance(area, bool) and 0 < area < 1e12
+    return float(area) if known and area is not None else float("nan")
 
 
 def _record(picture: _Picture, folder: Path, file: Path, objects: _Objects) -> ImageRecord:
@@ -391,10 +389,10 @@ def _record(picture: _Picture, folder: Path, file: Path, objects: _Objects) -> I
         about=file,
         height=picture.height,
         width=picture.width,
-        boxes=torch.from_numpy(objects.boxes.astype(np.float32).reshape(-1, 4)),
-        labels=torch.tensor(objects.labels, dtype=torch.int64),
-        crowd=torch.tensor(objects.crowd, dtype=torch.bool),
-        areas=torch.tensor(objects.areas, dtype=torch.float32),
+        boxes=objects.boxes,
+        labels=objects.labels,
+        crowd=objects.crowd,
+        areas=objects.areas,
     )
 
 
