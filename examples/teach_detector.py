@@ -18,9 +18,8 @@ from limbeck.numerics.crops import box_crops, usable_boxes
 from limbeck.sources.detection import DetectionLoader, digit_scenes
 from limbeck.sources.object_crops import crops_of
 
-EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 20  # a number behind the script's name shortens it
-CROP, BATCH = 24, 8
-PIXEL_WEIGHT, STEM_WEIGHT = 0.15, 4.6
+EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 8  # a number behind the script's name shortens it
+SCENES, SIZE, CROP, BATCH = 250 * EPOCHS, 64, 24, 16
 
 
 def classifier() -> nn.Sequential:
@@ -63,7 +62,7 @@ def taught(seen: Seen, teacher: nn.Sequential) -> Tensor:
     own, true = cut(found.image[kept], found.boxes[kept]), objects[matched[kept]]
     pixels = kd_loc_pixels(own, true, pool=8)
     stem = kd_loc_features([teacher[0](own)], [teacher[0](true)])
-    terms = ((0.4, scores), (PIXEL_WEIGHT, pixels), (STEM_WEIGHT, stem))
+    terms = ((0.4, scores), (0.15, pixels), (0.15, stem))
     return sum(weight * each.sum() / max(len(each), 1) for weight, each in terms)
     # --8<-- [end:terms]
 
@@ -92,7 +91,8 @@ def train(detector: nn.Module, loader: DetectionLoader, teacher: nn.Sequential |
 def main() -> None:
     """Train a classifier on the objects, then one detector alone and one taught; tell what errors cost each."""
     torch.manual_seed(0)
-    source, test = digit_scenes(count=240), digit_scenes(split="test", count=100)
+    look = {"size": SIZE, "scale": (2.0, 4.0), "objects": (1, 3), "clutter": 2}
+    source, test = digit_scenes(count=SCENES, **look), digit_scenes(split="test", count=200, **look)
     objects, test_objects = (crops_of(each, size=CROP) for each in (source, test))
     teacher = classifier()
     train_classifier(teacher, objects.images / 255, objects.labels, epochs=min(EPOCHS, 8))
@@ -100,7 +100,7 @@ def main() -> None:
     truth = [{"boxes": scene.boxes, "labels": scene.labels} for scene in test]
     for name in ("control", "taught"):
         torch.manual_seed(1)
-        detector = build_detector("small_ssd", num_classes=10, size=(96, 96), mean=source.mean, std=source.std)
+        detector = build_detector("small_ssd", num_classes=10, size=(SIZE, SIZE), mean=source.mean, std=source.std)
         loader = DetectionLoader(source, batch_size=BATCH, seed=1)
         train(detector, loader, teacher if name == "taught" else None)
         found = predict(detector, [scene.image / 255 for scene in test])

@@ -15,7 +15,11 @@ from limbeck.errors import ConfigError, ModelError
 ONE_STAGE = ("small_ssd", "retinanet", "fcos")
 MAPS = ("fgfi", "defeat", "fkd", "fgd", "mgd", "pkd", "cwd", "wkd_maps")
 CASES = [
-    *((name, method) for name in (*ONE_STAGE, "faster_rcnn") for method in ("kd_cls", "kd_loc", "dicod", "dicod+pkd")),
+    *(
+        (name, method)
+        for name in (*ONE_STAGE, "faster_rcnn")
+        for method in ("kd_cls", "kd_loc", "dicod", "dicod+pkd")
+    ),
     *(("retinanet", method) for method in MAPS),
     *(("small_ssd", method) for method in MAPS),
     ("retinanet", "crosskd"),

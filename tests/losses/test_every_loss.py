@@ -43,6 +43,7 @@ def _maps(height: int = 4, channels: int = 3, positive: bool = False) -> Inputs:
 
 TABLE: dict[str, tuple[Inputs, dict[str, Any]]] = {
     "cross_entropy": ({"student": _logits()["student"]} | _labels(), {}),
+    "sigmoid_focal": ({"student": _logits()["student"]} | _labels(), {}),
     "kd": (_logits(), {}),
     "hint": (_maps(), {}),
     "wkd_target": (_logits() | _labels(), {}),
@@ -97,6 +98,7 @@ IN_A_TABLE_OF_THEIR_OWN = {
 NOT_A_TOTAL_GRADIENT = {"pixel_transport"}  # moves along a plan held fixed: the gradient of another objective
 NOT_ZERO_AT_EQUALITY = {
     "cross_entropy",
+    "sigmoid_focal",
     "wkd_target",
     "wkd_transport",
     "wkd_transport_all",
@@ -217,7 +219,7 @@ def test_extreme_inputs_stay_finite(name: str) -> None:
     assert student.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"cross_entropy"} - BRIDGES_CHANNELS))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"cross_entropy", "sigmoid_focal"} - BRIDGES_CHANNELS))
 def test_shapes_that_differ_are_refused_with_both_shown(name: str) -> None:
     inputs = dict(TABLE[name][0])
     key = student_of(name)

@@ -77,6 +77,8 @@ def _run(
 
 def train_objective(config: TrainStage) -> Objective:
     """The objective of training on labels alone."""
+    if config.terms is not None:
+        return Objective(terms=config.terms)
     return Objective.model_validate(
         [{"loss": {"name": "cross_entropy", "label_smoothing": config.label_smoothing}}]
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from limbeck.detect.config import SourceSpec
+from limbeck.errors import DataError
 from limbeck.protocols import DetectionSource
 from limbeck.sources.detection.building import build_detection
 
@@ -13,6 +14,25 @@ from limbeck.sources.detection.building import build_detection
 def picture(source: DetectionSource, place: int, device: torch.device) -> Tensor:
     """One image without augmentation: float32 (3, h, w) in [0, 1]."""
     return source[place].image.to(device).to(torch.float32) / 255
+
+
+def require_objects(source: DetectionSource, what: str) -> None:
+    """Make sure that there is anything to find.
+
+    Args:
+        source: to learn from or to measure on.
+        what: the word for it: "learn" or "measure".
+
+    Raises:
+        DataError: no image has a box.
+    """
+    if not any(source.box_counts):
+        out = sum(source.skipped.values())
+        left = f" {out:,} annotations or images were left out by on_bad: skip." if out else ""
+        raise DataError(
+            f"there is nothing to {what}: none of the {len(source):,} images of the split has a box "
+            f"(classes {', '.join(list(source.class_names)[:6])}).{left}"
+        )
 
 
 def split_of(spec: SourceSpec, split: str) -> DetectionSource:

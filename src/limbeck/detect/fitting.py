@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.detect.config import DetectTraining, Term
-from limbeck.detect.data import picture
+from limbeck.detect.data import picture, require_objects
 from limbeck.detect.lesson import Teachers
 from limbeck.detect.scoring import Judge, Scores
 from limbeck.detect.task import DetectTask
@@ -78,9 +78,11 @@ def fit_detector(
         progress: show it.
 
     Raises:
+        DataError: no image has a box.
         ConfigError: stored labels beside augmentations that change what a crop shows, or a teacher missing.
         ModelError: networks that do not fit together.
     """
+    require_objects(source, "learn")
     teachers = teachers or Teachers()
     augment = [partial(DETECTION_AUGMENTS[spec.name], **spec.settings) for spec in training.augment]
     if teachers.labels is not None:

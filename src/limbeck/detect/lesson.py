@@ -84,10 +84,12 @@ class Lesson:
         seen: of the student.
         teachers: who teaches.
         student: the detector itself.
+        heads: a term asks for what a teacher's head says, and not only for its feature maps.
     """
 
-    def __init__(self, seen: Seen, teachers: Teachers, student: nn.Module) -> None:
+    def __init__(self, seen: Seen, teachers: Teachers, student: nn.Module, *, heads: bool = True) -> None:
         self.seen, self.teachers, self.student = seen, teachers, student
+        self._heads = heads
         self._true_maps: dict[tuple[str, ...], list[Tensor]] = {}
         self._predicted_maps: dict[tuple[str, ...], list[Tensor]] = {}
 
@@ -214,7 +216,7 @@ class Lesson:
     @cached_property
     def teacher(self) -> Seen:
         """What the teacher makes of the student's input."""
-        return self.watch.look_as(self.seen)
+        return self.watch.look_as(self.seen, heads=self._heads)
 
     def levels(self, reading: Reading) -> list[str]:
         """Names of the feature maps that are compared."""
@@ -404,6 +406,18 @@ ASKS_DETECTOR = frozenset(
         "cost",
     }
 )
+
+ASKS_HEAD = frozenset(
+    {
+        "crossed_logits",
+        "crossed_boxes",
+        "crossed_sides",
+        "teacher_class_logits",
+        "teacher_boxes",
+        "teacher_sides",
+    }
+)
+"""Inputs for which a one-stage teacher's head has to run."""
 
 
 def common_levels(

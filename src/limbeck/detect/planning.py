@@ -16,7 +16,9 @@ from limbeck.detect.config import (
     TrainStage,
     _Detector,
 )
+from limbeck.detect.data import require_objects
 from limbeck.detect.fitting import examples_of
+from limbeck.detect.left_out import left_out_notes
 from limbeck.detect.lesson import Teachers
 from limbeck.detect.stages._shared import Setting, open_setting
 from limbeck.detect.task import DetectTask
@@ -59,15 +61,17 @@ def plan_label(config: LabelStage, context: StageContext, stages: Stages) -> dic
     """Cost of `detect.label`, with the bytes on disk."""
     setting = open_setting(config, context)
     objects, classes = sum(setting.train.box_counts), len(setting.train.class_names)
-    return _plan(0, objects, 0.0, [f"{objects * classes * 4:,} bytes on disk", "a step here is one object"])
+    notes = [f"{objects * classes * 4:,} bytes on disk", *left_out_notes(setting.train, "training")]
+    return _plan(0, objects, 0.0, [*notes, "a step here is one object"])
 
 
 def plan_evaluate(config: EvaluateStage, context: StageContext, stages: Stages) -> dict[str, Any]:
     """Cost of `detect.evaluate`: one pass of every detector."""
     require_library()
     setting = open_setting(config, context)
-    images = len(setting.split(config.scoring.split))
-    return _plan(0, images * len(config.detectors), 0.0, ["a step here is one image"])
+    source = setting.split(config.scoring.split)
+    notes = left_out_notes(source, config.scoring.split)
+    return _plan(0, len(source) * len(config.detectors), 0.0, [*notes, "a step here is one image"])
 
 
 def _teachers(setting: Setting, config: DistillStage | CompareStage) -> tuple[Teachers, list[str]]:
@@ -93,6 +97,7 @@ def _trained(
     notes: list[str],
 ) -> dict[str, Any]:
     source, training = setting.train, config.train
+    require_objects(source, "learn")
     detector = setting.student(setting.seed)
     task = DetectTask(
         detector, bind(terms, detector, teachers, examples=examples_of(source, setting.device)), teachers
@@ -117,12 +122,11 @@ def _trained(
     task.close()
     epoch = -(-len(source) // training.batch_size)
     steps = training.steps or training.epochs * -(-epoch // training.accumulation)
-    kept = [f"{count} boxes left out: {why}" for why, count in source.skipped.items()]
     return _plan(
         parameters(detector),
         steps * students,
         statistics.median(seconds[1:] or seconds) * training.accumulation,
-        [*notes, *kept, f"{len(seconds[1:])} steps timed"],
+        [*notes, *left_out_notes(source, "training"), f"{len(seconds[1:])} steps timed"],
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limbeck.detect.fitting import Fitted
+from limbeck.detect.left_out import write_left_out
 from limbeck.detect.picture import before_and_after, boxes_png
 from limbeck.detect.scoring import CURVE_IOUS, ERROR_WORDS, MAIN_ERRORS, Judge, Scores
 from limbeck.detect.units import number
@@ -42,7 +43,7 @@ def write_detector(
     Returns:
         The result, as it is written.
     """
-    scores = fitted.scores
+    scores, best = fitted.scores, fitted.fit.best_epoch
     save(fitted.model, folder.path / MODEL_FILE, class_names=tuple(source.class_names), notes=dict(notes))
     write_scores(folder, {"detector": scores}, judge)
     if pictures:
@@ -56,11 +57,12 @@ def write_detector(
             "extra_parameters": number(fitted.extra_parameters, "count"),
             "steps": number(fitted.fit.steps, "count"),
             "seconds": number(fitted.fit.seconds, "s", "lower"),
+            **({} if best is None else {"best_epoch": number(best, "epoch")}),
         },
         "summary": summary_of(scores, judge),
         "peak_memory_bytes": fitted.fit.peak_memory_bytes,
         "components": sorted(components),
-        "skipped": dict(source.skipped),
+        "skipped": write_left_out(folder, {"train": source, judge.scoring.split: judge.source}),
     }
     folder.write_result(result)
     return result

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from limbeck.detect.config import Scoring
-from limbeck.detect.data import picture
+from limbeck.detect.data import picture, require_objects
 from limbeck.engine import Machine
 from limbeck.engine.gather import gathered_objects
 from limbeck.measures.detection import CocoScores, Errors, coco_scores, errors_by_iou, tide_errors
@@ -68,10 +68,12 @@ class Judge:
 
     Raises:
         MissingExtraError: the library for COCO's scores is not installed.
+        DataError: no image has a box, so that there is no score.
     """
 
     def __init__(self, source: DetectionSource, scoring: Scoring, machine: Machine) -> None:
         require_library()
+        require_objects(source, "measure")
         self.source, self.scoring, self.machine = source, scoring, machine
 
     @property

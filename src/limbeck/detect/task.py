@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from limbeck.detect.lesson import Lesson, Teachers
+from limbeck.detect.lesson import ASKS_HEAD, Lesson, Teachers
 from limbeck.detect.terms import BoundTerm
 from limbeck.models.detectors.watching import Watch
 from limbeck.protocols import Batch, StepOutput
@@ -31,6 +31,7 @@ class DetectorRoot(nn.Module):
         self.losses = nn.ModuleDict({t.name: t.loss for t in terms if isinstance(t.loss, nn.Module)})
         self._watch = Watch(detector)
         self._terms, self._teachers = tuple(terms), teachers
+        self._heads = any(ASKS_HEAD & set(term.inputs) for term in terms)
         self._still: tuple[nn.Module, ...] = ()
 
     def keep_in_eval(self, modules: Sequence[nn.Module]) -> None:
@@ -49,7 +50,7 @@ class DetectorRoot(nn.Module):
         losses, seen = self._watch.forward(images, targets)
         if not self._terms:
             return losses
-        lesson = Lesson(seen, self._teachers, self.detector)
+        lesson = Lesson(seen, self._teachers, self.detector, heads=self._heads)
         return {**losses, **{term.name: term.value(lesson) for term in self._terms}}
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ def number(value: float, unit: str, better: str | None = None) -> dict[str, Any]
 
     Args:
         value: of it.
-        unit: "fraction", "points", "count", "s", "B".
+        unit: "fraction", "points", "count", "epoch", "s", "B".
         better: "higher" or "lower", where one of them is.
 
     Example:

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from limbeck.losses.projector_ensemble import ProjectorEnsemble, direction_alignment
     from limbeck.losses.reviewkd import ReviewKD, reviewkd, reviewkd_hcl
     from limbeck.losses.rkd import rkd, rkd_angle, rkd_distance
+    from limbeck.losses.sigmoid_focal import sigmoid_focal
     from limbeck.losses.simkd import simkd
     from limbeck.losses.sp import sp
     from limbeck.losses.standardise import standardise
@@ -124,6 +125,7 @@ __all__ = [
     "rkd",
     "rkd_angle",
     "rkd_distance",
+    "sigmoid_focal",
     "simkd",
     "sorted_w2",
     "sp",

@@ -10,6 +10,7 @@ Loss = TypeVar("Loss", bound=Any)
 
 FILES = {
     "cross_entropy": "cross_entropy",
+    "sigmoid_focal": "sigmoid_focal",
     "kd": "kd",
     "hint": "hint",
     "wkd_target": "wkd_logit",

@@ -54,6 +54,7 @@ DETECTORS = Registry(
         "retinanet": "limbeck.models.detectors.retinanet",
         "small_ssd": "limbeck.models.detectors.small_ssd",
         "ssd": "limbeck.models.detectors.ssd",
+        "ssd512_vgg16": "limbeck.models.detectors.ssd512",
         "torchvision/*": "limbeck.models.detectors.hub",
     },
 )

@@ -39,7 +39,7 @@ def test_size_is_height_and_width():
 
 
 def test_every_detector_describes_its_settings():
-    for name in ("small_ssd", "ssd", "retinanet", "fcos", "faster_rcnn", "torchvision/x"):
+    for name in ("small_ssd", "ssd", "ssd512_vgg16", "retinanet", "fcos", "faster_rcnn", "torchvision/x"):
         component = DETECTORS.describe(name)
         assert component.settings["num_classes"].required
         assert all(setting.doc for setting in component.settings.values()), name
@@ -52,6 +52,15 @@ def test_anchor_sizes_are_the_published_ones():
     assert [sizes[0] for sizes in net.rpn.anchor_generator.sizes] == [32, 64, 128, 256, 512]
     net = build_detector("fcos", num_classes=1, fpn_channels=32)
     assert net.anchor_generator.sizes == ((8,), (16,), (32,), (64,), (128,))
+
+
+def test_ssd512_has_the_default_boxes_of_the_paper():
+    net = build_detector("ssd512_vgg16", num_classes=80).eval()
+    with torch.no_grad():
+        levels = net.backbone(torch.zeros(1, 3, 512, 512))
+    assert [level.shape[-1] for level in levels.values()] == [64, 32, 16, 8, 4, 2, 1]
+    per_cell = net.anchor_generator.num_anchors_per_location()
+    assert sum(n * level.shape[-1] ** 2 for n, level in zip(per_cell, levels.values(), strict=True)) == 24564
 
 
 def test_unknown_names_and_settings():

@@ -10,6 +10,7 @@ from typing import Any
 from limbeck.detect.config import CompareStage, Term
 from limbeck.detect.fitting import fit_detector
 from limbeck.detect.labels import accuracy, label_objects
+from limbeck.detect.left_out import write_left_out
 from limbeck.detect.lesson import Teachers
 from limbeck.detect.products import MODEL_FILE, write_comparing_pictures, write_detector
 from limbeck.detect.scoring import ERROR_WORDS, HEADLINES, MAIN_ERRORS, Scores
@@ -40,7 +41,8 @@ def run_compare(config: CompareStage, folder: StageFolder, context: StageContext
     shown = _scores_of(setting, folder, dict.fromkeys((CONTROL, best), config.seeds[0]))
     if setting.machine.main:
         write_comparing_pictures(folder, setting.judge, (CONTROL, shown[CONTROL]), (best, shown[best]))
-        write_comparison(folder, results, rows, seeds=config.seeds, best=best)
+        skipped = write_left_out(folder, {"train": setting.train, config.scoring.split: setting.judge.source})
+        write_comparison(folder, results, rows, seeds=config.seeds, best=best, skipped=skipped)
     setting.machine.wait()
 
 
@@ -133,6 +135,7 @@ def write_comparison(
     *,
     seeds: Sequence[int],
     best: str,
+    skipped: Mapping[str, Mapping[str, int]],
 ) -> None:
     """The tables, the pictures and the verdict of a comparison.
 
@@ -142,6 +145,7 @@ def write_comparison(
         teacher_rows: lines of those who taught.
         seeds: what they were.
         best: the method with the largest AP.
+        skipped: split -> reason -> what the source left out.
     """
     rows = [_row(name, found, results[CONTROL]) for name, found in results.items()]
     folder.write_table("comparison", _table(rows, teacher_rows, seeds))
@@ -163,6 +167,7 @@ def write_comparison(
             "model": f"trials/{best}-s{seeds[0]}/{MODEL_FILE}",
             "chosen_by": "AP of the split that is measured",
             "summary": _verdict(won, rows),
+            "skipped": skipped,
             "components": sorted({c for found in results.values() for r in found for c in r["components"]}),
         }
     )

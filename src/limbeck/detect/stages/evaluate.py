@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from limbeck.detect.config import EvaluateStage
+from limbeck.detect.left_out import write_left_out
 from limbeck.detect.products import summary_of, write_comparing_pictures, write_pictures, write_scores
 from limbeck.detect.stages._shared import open_setting
 from limbeck.detect.units import number
@@ -50,6 +51,7 @@ def run_evaluate(config: EvaluateStage, folder: StageFolder, context: StageConte
                 for key, value in (("AP", found.coco.AP), ("AP50", found.coco.AP50), ("AP75", found.coco.AP75))
             },
             "summary": f"{best}: {summary_of(scores[best], judge)}",
+            "skipped": write_left_out(folder, {config.scoring.split: judge.source}),
             "components": [f"detection source:{config.source.name}"],
         }
     )

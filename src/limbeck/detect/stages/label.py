@@ -6,6 +6,7 @@ import time
 
 from limbeck.detect.config import LabelStage
 from limbeck.detect.labels import FILE_NAME, accuracy, label_objects, write_labels
+from limbeck.detect.left_out import write_left_out
 from limbeck.detect.stages._shared import open_setting
 from limbeck.detect.units import number
 from limbeck.protocols import StageContext
@@ -35,6 +36,7 @@ def run_label(config: LabelStage, folder: StageFolder, context: StageContext) ->
             },
             "summary": f"{len(logits):,} objects of the training split labelled; the classifier is right about "
             f"{right:.1%} of them, its mean confidence is {confidence:.3f}.",
+            "skipped": write_left_out(folder, {"train": setting.train}),
             "components": [f"detection source:{config.source.name}"],
         }
     )

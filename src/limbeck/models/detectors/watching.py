@@ -100,28 +100,30 @@ class Watch:
             transformed, _ = self.detector.transform(list(images))
             return self._looked(transformed)
 
-    def look_as(self, seen: Seen) -> Seen:
+    def look_as(self, seen: Seen, *, heads: bool = True) -> Seen:
         """What a frozen detector makes of the input that another one was given: the same sizes, padding and scale.
 
         Resizing is not done again and may have been random; the normalisation is changed to this detector's own.
 
         Args:
             seen: of the other one.
+            heads: run a one-stage head as well; features alone are cheaper.
 
         Raises:
             ModelError: the detector is in training mode.
         """
         self._frozen()
         with torch.no_grad():
-            return self._looked(ImageList(self._renormalised(seen), list(seen.sizes)))
+            return self._looked(ImageList(self._renormalised(seen), list(seen.sizes)), heads=heads)
 
     def close(self) -> None:
         """Let go of the detector. It holds no trace of the watch, neither before nor after."""
         self.detector = None
 
-    def _looked(self, images: ImageList) -> Seen:
+    def _looked(self, images: ImageList, *, heads: bool = True) -> Seen:
         features = _levels(self.detector.backbone(images.tensors))
-        return self._seen(images, (), features, self.family.look(self.detector, images, features))
+        parts = self.family.look(self.detector, images, features) if heads else Parts(anchors=None)
+        return self._seen(images, (), features, parts)
 
     def _seen(
         self,

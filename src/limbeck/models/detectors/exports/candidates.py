@@ -11,13 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
-from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.models.detection.ssd import SSD
+from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops import boxes as box_ops
 
 from limbeck.errors import ModelError
+from limbeck.models.detectors.predicting import predict
 
 DROPPED = -1.0
 """The score of what is no candidate."""
@@ -28,7 +30,7 @@ SMALL_BOX = 1e-2
 class Candidates(nn.Module):
     """The boxes and scores that the last suppression of a detector chooses from.
 
-    Called with an image, float32 (3, h, w) in [0, 1], it gives boxes (b, k, 4) in pixels of the network's input and
+    Called with one image, float32 (1, 3, h, w) in [0, 1], it gives boxes (b, k, 4) in pixels of the network's input and
     scores (b, s, k): one set of boxes for all classes (b = 1), or one a class (s = 1).
 
     Args:
@@ -47,7 +49,6 @@ class Candidates(nn.Module):
     first_label = 0
     scale: Tensor
     anchors: Tensor
-    thresholds: Any
 
     def __init__(self, detector: Any, size: tuple[int, int]) -> None:
         super().__init__()
@@ -64,20 +65,18 @@ class Candidates(nn.Module):
         self.reach = float(max(height, width))
         ratios = [torch.tensor(float(a)) / torch.tensor(float(b)) for a, b in zip(size, self.inner, strict=True)]
         self.register_buffer("scale", torch.stack([ratios[1], ratios[0]] * 2))
-        self.score_threshold = float(self._decides().score_thresh)
-        self.nms_threshold = float(self._decides().nms_thresh)
-        self.most = int(self._decides().detections_per_img)
+        part: Any = decider(detector)
+        self.score_threshold = float(part.score_thresh)
+        self.nms_threshold = float(part.nms_thresh)
+        self.most = int(part.detections_per_img)
 
     def _anchor_generator(self) -> Any:
         return self.detector.anchor_generator
 
-    def _decides(self) -> Any:
-        """The part that has the thresholds."""
-        return self.detector
-
-    def _features(self, image: Tensor) -> tuple[ImageList, dict[str, Tensor]]:
+    def _features(self, image: Tensor) -> dict[str, Tensor]:
         images, _ = self.detector.transform([image])
-        return images, self.detector.backbone(images.tensors)
+        levels: dict[str, Tensor] = self.detector.backbone(images.tensors)
+        return levels
 
     def _clipped(self, boxes: Tensor) -> Tensor:
         return box_ops.clip_boxes_to_image(boxes, self.inner)
@@ -86,9 +85,9 @@ class Candidates(nn.Module):
 class SoftmaxCandidates(Candidates):
     """Of SSD: the best so many of each class."""
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """An image to boxes (1, A, 4) and scores (1, C, A)."""
-        _, features = self._features(image)
+        features = self._features(images[0])
         outputs = self.detector.head(list(features.values()))
         boxes = self.detector.box_coder.decode_single(outputs["bbox_regression"][0], self.anchors)
         scores = outputs["cls_logits"][0].softmax(-1)[:, 1:].T
@@ -100,9 +99,9 @@ class SigmoidCandidates(Candidates):
 
     first_label = -1
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """An image to boxes (1, A, 4) and scores (1, C + 1, A)."""
-        _, features = self._features(image)
+        features = self._features(images[0])
         outputs = self.detector.head(list(features.values()))
         deltas = outputs["bbox_regression"][0]
         scores = outputs["cls_logits"][0].sigmoid()
@@ -120,24 +119,50 @@ class SigmoidCandidates(Candidates):
 class TwoStageCandidates(Candidates):
     """Of Faster R-CNN: every proposal as every class, each with a box of its own."""
 
+    def __init__(self, detector: Any, size: tuple[int, int]) -> None:
+        super().__init__(detector, size)
+        pool = detector.roi_heads.box_roi_pool
+        if not isinstance(pool, MultiScaleRoIAlign):
+            raise ModelError(
+                f"the second stage pools by {type(pool).__name__}; what can be captured as a graph is torchvision's "
+                "MultiScaleRoIAlign."
+            )
+        if pool.scales is None:  # it finds them out at its first image
+            predict(detector, [torch.zeros(3, *size)])
+
     def _anchor_generator(self) -> Any:
         return self.detector.rpn.anchor_generator
 
-    def _decides(self) -> Any:
-        return self.detector.roi_heads
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """An image to boxes (C, r, 4) and scores (C, 1, r) of r proposals."""
-        images, features = self._features(image)
+        features = self._features(images[0])
         proposals, real = self._proposals(features)
         heads = self.detector.roi_heads
-        pooled = heads.box_roi_pool(features, [proposals], images.image_sizes)
-        logits, deltas = heads.box_predictor(heads.box_head(pooled))
+        logits, deltas = heads.box_predictor(heads.box_head(self._pooled(features, proposals)))
         boxes = heads.box_coder.decode_single(deltas, proposals).view(len(proposals), -1, 4)
         boxes = self._clipped(boxes)[:, 1:].transpose(0, 1)
         scores = logits.softmax(-1)[:, 1:].T
         large = ((boxes[..., 2:] - boxes[..., :2]) >= SMALL_BOX).all(-1)
         return boxes, torch.where(large & real, scores, DROPPED)[:, None]
+
+    def _pooled(self, features: dict[str, Tensor], proposals: Tensor) -> Tensor:
+        """What the second stage sees of each proposal, (r, c, 7, 7).
+
+        Every proposal is pooled from every level and taken from the one that it belongs to: how many belong to a
+        level depends on the image.
+        """
+        pool = self.detector.roi_heads.box_roi_pool
+        level = pool.map_levels([proposals])[:, None, None, None]
+        rois = torch.cat([torch.zeros_like(proposals[:, :1]), proposals], 1)
+        maps = [level for name, level in features.items() if name in pool.featmap_names]
+        pooled = [
+            roi_align(found, rois, pool.output_size, scale, pool.sampling_ratio)
+            for found, scale in zip(maps, pool.scales, strict=True)
+        ]
+        found = pooled[0]
+        for number, other in enumerate(pooled[1:], 1):
+            found = torch.where(level == number, other, found)
+        return found
 
     def _proposals(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The most certain proposals, (r, 4), always as many; and which of them torchvision would have too, (r,)."""
@@ -159,9 +184,10 @@ class TwoStageCandidates(Candidates):
         large = ((boxes[:, 2:] - boxes[:, :2]) >= rpn.min_size).all(-1)
         scores = torch.where(large & (scores >= rpn.score_thresh), scores, DROPPED)
         # What is dropped comes last there, so it suppresses nothing.
-        kept = box_ops.nms(boxes, scores, rpn.nms_thresh)
-        stays = torch.zeros_like(scores, dtype=torch.bool).index_fill(0, kept, True)
-        return boxes, torch.where(stays, scores, DROPPED)
+        padded = with_two_more(boxes)
+        kept = box_ops.nms(padded, with_two_more(scores), rpn.nms_thresh)
+        stays = torch.zeros_like(padded[:, 0]).index_fill(0, kept, 1)[: len(scores)]
+        return boxes, torch.where(stays > 0, scores, DROPPED)
 
 
 KINDS: dict[type[nn.Module], type[Candidates]] = {
@@ -184,6 +210,23 @@ def candidates_of(detector: nn.Module, size: Sequence[int]) -> Candidates:
             return made(detector.eval(), (height, width)).eval()
     known = ", ".join(kind.__name__ for kind in KINDS)
     raise ModelError(f"a {type(detector).__name__} cannot be captured as a graph; these can: {known}.")
+
+
+def decider(detector: Any) -> Any:
+    """The part of a detector that has the thresholds of its detections."""
+    return getattr(detector, "roi_heads", detector)
+
+
+def with_two_more(rows: Tensor) -> Tensor:
+    """Boxes (k, 4) with two more outside of every image, or scores (k,) with two more below all others.
+
+    torchvision tells the tracer that a suppression keeps at least two boxes, which would make an image without any an
+    error. These two it always keeps, as its last.
+    """
+    if rows.ndim == 1:
+        return F.pad(rows, (0, 2), value=2 * DROPPED)
+    outside = torch.arange(-8, 0, device=rows.device).view(2, 4)[:, [0, 0, 1, 1]]
+    return torch.cat([rows, outside.to(rows.dtype)])
 
 
 def _best(scores: Tensor, most: int) -> Tensor:

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
-from limbeck.models.detectors.exports.candidates import Candidates
+from limbeck.models.detectors.exports.candidates import Candidates, with_two_more
 
 
 class Detections(nn.Module):
-    """An image to boxes, labels and scores, as `limbeck.models.detectors.predict` gives them.
+    """An image to what `limbeck.models.detectors.predict` finds in it.
 
     Args:
         candidates: of a detector.
@@ -24,18 +24,20 @@ class Detections(nn.Module):
         # A buffer, so that whoever has the program can change it.
         self.register_buffer("score_threshold", torch.tensor(candidates.score_threshold))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """An image (3, h, w) to boxes (k, 4), labels (k,) and scores (k,), the most certain first."""
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """One image (1, 3, h, w) to `boxes` (k, 4), `labels` (k,) and `scores` (k,), the most certain first."""
         settings = self.candidates
-        boxes, scores = settings(image)
+        boxes, scores = settings(images)
         row, column, place = torch.where(scores > self.score_threshold)
         chosen = boxes[row if boxes.shape[0] > 1 else torch.zeros_like(row), place]
         certain, label = scores[row, column, place], row + column
         # Every class in a place of its own. In float64 the shift costs no bit of a box: torchvision, which stays in
         # float32, takes the classes one by one where there are many candidates.
         apart = chosen.double() + (label * (settings.reach + 1)).double()[:, None]
-        kept = nms(apart, certain.double(), settings.nms_threshold)[: settings.most]
+        kept = nms(with_two_more(apart), with_two_more(certain.double()), settings.nms_threshold)
+        kept = kept[: settings.most]
+        kept = kept[kept < certain.shape[0]]
         label = label[kept] + settings.first_label
         known = torch.where(label >= 0)[0]
         kept = kept[known]
-        return chosen[kept] * settings.scale, label[known], certain[kept]
+        return {"boxes": chosen[kept] * settings.scale, "labels": label[known], "scores": certain[kept]}

@@ -1,0 +1,79 @@
+"""Begin with the weights of a trained detector; only heads for other classes start anew."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from limbeck.detect.starting import start_from
+from limbeck.errors import CheckpointError, ModelError
+from limbeck.models import DataConfig, build
+from limbeck.models import save as save_classifier
+from limbeck.models.detectors import build_detector, save
+
+SMALL = {"size": (64, 64), "fpn_channels": 32, "backbone": "torchvision/resnet18"}
+SETTINGS = {"small_ssd": {"size": (64, 64), "width": 4}}
+
+
+def detector(name, classes, seed):
+    torch.manual_seed(seed)
+    return build_detector(name, num_classes=classes, **SETTINGS.get(name, SMALL))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def make(name, classes=3):
+        net = detector(name, classes, 5)
+        save(net, tmp_path / "model.safetensors", class_names=tuple("abcdefg"[:classes]))
+        return net, tmp_path / "model.safetensors"
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["small_ssd", "retinanet", "fcos", "faster_rcnn"])
+def test_the_same_classes_take_everything(name, saved):
+    trained, file = saved(name)
+    net = detector(name, 3, 0)
+    assert start_from(net, file) == []
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), trained.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["small_ssd", "retinanet", "fcos", "faster_rcnn"])
+def test_other_classes_take_all_but_the_class_layers(name, saved):
+    trained, file = saved(name, classes=5)
+    net = detector(name, 3, 0)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    fresh = start_from(net, file)
+    assert fresh
+    assert all("head" in key or "box_predictor" in key for key in fresh)
+    known = trained.state_dict()
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, before[key] if key in fresh else known[key])
+    assert not any("backbone" in key for key in fresh)
+
+
+def test_another_width_is_refused_and_nothing_is_changed(saved):
+    _, file = saved("small_ssd")
+    torch.manual_seed(0)
+    net = build_detector("small_ssd", num_classes=3, size=(64, 64), width=8)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with pytest.raises(ModelError, match=r"start_from: .*does not fit the detector: 'backbone.*of another shape"):
+        start_from(net, file)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def test_another_family_is_refused(saved):
+    _, file = saved("retinanet")
+    with pytest.raises(ModelError, match="does not fit"):
+        start_from(detector("faster_rcnn", 3, 0), file)
+
+
+def test_files_without_a_detector_are_refused(tmp_path):
+    net = build("resnet8", num_classes=2, in_channels=3)
+    save_classifier(
+        net, tmp_path / "model.safetensors", spec=net.limbeck_spec, data=DataConfig((3, 8, 8), (0.5,) * 3, (0.5,) * 3)
+    )
+    with pytest.raises(CheckpointError, match="no detector"):
+        start_from(detector("small_ssd", 3, 0), tmp_path)
+    with pytest.raises(CheckpointError, match="nowhere"):
+        start_from(detector("small_ssd", 3, 0), tmp_path / "nowhere")
