@@ -18,8 +18,8 @@ from limbeck.numerics.crops import box_crops, usable_boxes
 from limbeck.sources.detection import DetectionLoader, digit_scenes
 from limbeck.sources.object_crops import crops_of
 
-EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 8  # a number behind the script's name shortens it
-SCENES, SIZE, CROP, BATCH = 250 * EPOCHS, 64, 24, 16
+EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 10  # a number behind the script's name shortens it
+SCENES, SIZE, CROP, BATCH = 200 * EPOCHS, 64, 24, 16
 
 
 def classifier() -> nn.Sequential:
@@ -92,7 +92,7 @@ def main() -> None:
     """Train a classifier on the objects, then one detector alone and one taught; tell what errors cost each."""
     torch.manual_seed(0)
     look = {"size": SIZE, "scale": (2.0, 4.0), "objects": (1, 3), "clutter": 2}
-    source, test = digit_scenes(count=SCENES, **look), digit_scenes(split="test", count=200, **look)
+    source, test = digit_scenes(count=SCENES, **look), digit_scenes(split="test", count=SCENES // 10, **look)
     objects, test_objects = (crops_of(each, size=CROP) for each in (source, test))
     teacher = classifier()
     train_classifier(teacher, objects.images / 255, objects.labels, epochs=min(EPOCHS, 8))

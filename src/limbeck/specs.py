@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from limbeck.errors import InputError, did_you_mean
+from limbeck.errors import ConfigError, InputError, did_you_mean
 from limbeck.registry import Component, Registry, Setting
 from limbeck.wording import plain_words
 
@@ -82,6 +82,31 @@ class Spec(Config):
     def settings(self) -> dict[str, Any]:
         """The settings given, as checked against the component's signature."""
         return dict(self.model_extra or {})
+
+
+def checked(what: str, kind: Any, value: Any) -> Any:
+    """A value as a field of that type would have it.
+
+    Args:
+        what: name of the argument, for messages.
+        kind: a `Config`, or an annotated type.
+        value: as a recipe would have it.
+
+    Raises:
+        ConfigError: it does not validate; every problem at once.
+
+    Example:
+        >>> checked("steps", int, 3)
+        3
+    """
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join([what, *(str(p) for p in problem['loc'])])}: {problem['msg']} (got {problem['input']!r})"
+            for problem in error.errors()
+        ]
+        raise ConfigError.of(f"the argument '{what}'", problems) from error
 
 
 @dataclass(frozen=True)

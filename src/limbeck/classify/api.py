@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from limbeck.classify.config import EmaTeacher, ModelSpec, Objective, Training
@@ -26,13 +24,13 @@ from limbeck.engine.processes import is_main, wait_for_all
 from limbeck.errors import ConfigError, DataError, ModelError
 from limbeck.models import load
 from limbeck.protocols import Source
+from limbeck.runs.asked import folder_for
 from limbeck.runs.folder import RunFolder
-from limbeck.runs.provenance import provenance
 from limbeck.seeding import generator
 from limbeck.sources import SOURCES, as_source
 from limbeck.sources import build as build_source
 from limbeck.sources.streaming import part_of
-from limbeck.specs import Spec
+from limbeck.specs import Spec, checked
 
 STAGE = "student"
 TEST_SHARE = 0.2
@@ -182,8 +180,8 @@ def _run(
     progress: bool,
     weak_teacher: bool = False,
 ) -> Distilled:
-    objective: Objective = _checked("terms", Objective, terms)
-    training: Training = _checked("train", Training, dict(train or {}))
+    objective: Objective = checked("terms", Objective, terms)
+    training: Training = checked("train", Training, dict(train or {}))
     machine = Machine(device=device, precision=training.precision)
     data = _data(source, test_source, training.validation, seed)
     teaching = _teaching(teacher, data, machine) if verb == "distill" else Teaching()
@@ -198,7 +196,7 @@ def _run(
         **({"teacher": _named(teacher)} if verb == "distill" else {}),
     }
     path = Path(out) if out is not None else Path("runs") / _run_name(model, terms, seed)
-    prepared = _folder(path, asked, verb) if is_main() else None
+    prepared = folder_for(path, asked, stage=STAGE, call=f"limbeck.{verb}(...)") if is_main() else None
     wait_for_all(device)
     run = prepared or RunFolder.open(path)
     with run.lock() if is_main() else nullcontext():
@@ -233,33 +231,6 @@ def _run(
     return Distilled(student, path, {name: n["value"] for name, n in result["numbers"].items()})
 
 
-def _folder(path: Path, asked: Mapping[str, Any], verb: str) -> RunFolder:
-    if not (path / "resolved.json").exists():
-        recipe = json.dumps({"title": path.name, "stages": {STAGE: asked}}, indent=2, default=str)
-        resolved = {"title": path.name, "seed": asked["seed"], "stages": {STAGE: dict(asked)}}
-        return RunFolder.create(
-            path, recipe_text=recipe, resolved=resolved, provenance=provenance([f"limbeck.{verb}(...)"])
-        )
-    run = RunFolder.open(path)
-    changes = run.stage(STAGE).compare(dict(asked))
-    if changes:
-        raise ConfigError(
-            f"{path} holds a run with other settings:\n  " + "\n  ".join(changes) + "\nGive another `out`."
-        )
-    return run
-
-
-def _checked(what: str, kind: Any, value: Any) -> Any:
-    try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join([what, *(str(p) for p in problem['loc'])])}: {problem['msg']} (got {problem['input']!r})"
-            for problem in error.errors()
-        ]
-        raise ConfigError.of(f"the argument '{what}'", problems) from error
-
-
 def _data(source: Any, test_source: Any, validation: float, seed: int) -> Data:
     named = _as_spec(source)
     if named is not None and named.name in SOURCES:
@@ -284,7 +255,7 @@ def _data(source: Any, test_source: Any, validation: float, seed: int) -> Data:
 
 def _teaching(teacher: Any, data: Data, machine: Machine) -> Teaching:
     if isinstance(teacher, Mapping) and set(teacher) == {"ema"}:
-        return Teaching(average=_checked("teacher", EmaTeacher, teacher).ema)
+        return Teaching(average=checked("teacher", EmaTeacher, teacher).ema)
     if isinstance(teacher, list | tuple):
         if not teacher:
             raise ConfigError("teacher: the list is empty; give at least one.")
@@ -303,13 +274,13 @@ def _teacher(teacher: Any, data: Data, machine: Machine) -> Teacher:
             "nothing to teach. Train it first (limbeck.train), or give a model file or a pretrained name."
         )
     named = dict(teacher) if isinstance(teacher, Mapping) else {"name": str(teacher)}
-    return pretrained_teacher(_checked("teacher", ModelSpec, {"pretrained": True, **named}), data, machine)
+    return pretrained_teacher(checked("teacher", ModelSpec, {"pretrained": True, **named}), data, machine)
 
 
 def _student(model: Any, data: Data, seed: int) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
-    return build_student(_checked("model", ModelSpec, model), data, seed=seed)
+    return build_student(checked("model", ModelSpec, model), data, seed=seed)
 
 
 def _as_spec(value: Any) -> Spec | None:

@@ -315,8 +315,8 @@ class TrainStage(ClassifierStage):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the target spread over all classes."""
     terms: Annotated[tuple[Term, ...], AfterValidator(_some)] | None = None
-    """What is minimised, without a teacher; the cross entropy unless given. A classifier that is to teach detectors
-    with softmax heads and with sigmoid heads takes cross_entropy and sigmoid_focal."""
+    """What is minimised, without a teacher; the cross entropy unless given. A classifier that is to teach
+    detectors with softmax heads and with sigmoid heads takes cross_entropy and sigmoid_focal."""
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:

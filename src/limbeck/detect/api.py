@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from limbeck.detect.classifier import ClassifierTeacher
@@ -33,9 +31,9 @@ from limbeck.models import data_config
 from limbeck.models import load as load_model
 from limbeck.models.detectors import build_detector
 from limbeck.protocols import DetectionSource
-from limbeck.runs.folder import RunFolder
-from limbeck.runs.provenance import provenance
+from limbeck.runs.asked import folder_for
 from limbeck.seeding import seed_everything
+from limbeck.specs import checked
 
 STAGE = "student"
 
@@ -186,10 +184,10 @@ def evaluate(
         ModelError: it finds other classes than the data have.
         MissingExtraError: the library that measures detectors is not installed.
     """
-    checked: Scoring = _checked("scoring", Scoring, dict(scoring or {}))
+    measured: Scoring = checked("scoring", Scoring, dict(scoring or {}))
     machine = Machine(device=device)
-    data = _split(source, checked.split)
-    return Judge(data, checked, machine)(_detector(detector, data, machine).eval())
+    data = _split(source, measured.split)
+    return Judge(data, measured, machine)(_detector(detector, data, machine).eval())
 
 
 def _run(
@@ -210,13 +208,13 @@ def _run(
     device: str | None,
     progress: bool,
 ) -> Distilled:
-    training: DetectTraining = _checked("train", DetectTraining, dict(train or {}))
-    taught: Teaching = _checked("teaching", Teaching, dict(teaching or {}))
-    measured: Scoring = _checked("scoring", Scoring, dict(scoring or {}))
+    training: DetectTraining = checked("train", DetectTraining, dict(train or {}))
+    taught: Teaching = checked("teaching", Teaching, dict(teaching or {}))
+    measured: Scoring = checked("scoring", Scoring, dict(scoring or {}))
     teaches = {"classifier": classifier is not None or labels is not None, "detector": detector is not None}
     if verb == "distill" and not any(teaches.values()) and method is None:
         raise ConfigError("who teaches? classifier=<module or file>, detector=<module or file>, or both.")
-    terms = default_terms(**teaches) if method is None else _checked("method", Method, method)
+    terms = default_terms(**teaches) if method is None else checked("method", Method, method)
     machine = Machine(device=device, precision=training.precision)
     learnt = _split(source, "train")
     tested = test_source if test_source is not None else _split(source, measured.split)
@@ -244,7 +242,7 @@ def _run(
         ),
     }
     path = Path(out) if out is not None else Path("runs") / _run_name(model, method, seed)
-    run = _folder(path, asked, verb)
+    run = folder_for(path, asked, stage=STAGE, call=f"limbeck.detect.{verb}(...)")
     judge = Judge(tested, measured, machine)
     with run.lock():
         folder = run.stage(STAGE)
@@ -279,7 +277,7 @@ def _run(
 
 def _split(source: Any, split: str) -> DetectionSource:
     if isinstance(source, str | Mapping):
-        return split_of(_checked("source", SourceSpec, source), split)
+        return split_of(checked("source", SourceSpec, source), split)
     if split == "validation":
         raise ConfigError(
             "train.evaluate_every measures a validation split, which a source given as an object lacks."
@@ -291,7 +289,7 @@ def _split(source: Any, split: str) -> DetectionSource:
 def _student(model: Any, source: DetectionSource, seed: int) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
-    spec = _checked("model", DetectorSpec, model)
+    spec = checked("model", DetectorSpec, model)
     seed_everything(seed, "weights")
     return build_detector(spec.name, num_classes=len(source.class_names), **spec.settings)
 
@@ -326,39 +324,12 @@ def _detector(given: Any, source: DetectionSource, machine: Machine) -> nn.Modul
     return known_detector(Path(given), source, machine.device, what=str(given))
 
 
-def _folder(path: Path, asked: Mapping[str, Any], verb: str) -> RunFolder:
-    if not (path / "resolved.json").exists():
-        recipe = json.dumps({"title": path.name, "stages": {STAGE: asked}}, indent=2, default=str)
-        resolved = {"title": path.name, "seed": asked["seed"], "stages": {STAGE: dict(asked)}}
-        return RunFolder.create(
-            path, recipe_text=recipe, resolved=resolved, provenance=provenance([f"limbeck.detect.{verb}(...)"])
-        )
-    run = RunFolder.open(path)
-    changes = run.stage(STAGE).compare(dict(asked))
-    if changes:
-        raise ConfigError(
-            f"{path} holds a run with other settings:\n  " + "\n  ".join(changes) + "\nGive another `out`."
-        )
-    return run
-
-
 def _run_name(model: Any, method: Any, seed: int) -> str:
     spec = getattr(model, "limbeck_spec", None)
     named = model if isinstance(model, str) else (spec or model if isinstance(model, Mapping) else {})
     name = named if isinstance(named, str) else str(dict(named or {}).get("name", type(model).__name__))
     how = method if isinstance(method, str) else "distilled" if method is None else "terms"
     return f"{name.replace('/', '-')}-{how}-s{seed}"
-
-
-def _checked(what: str, kind: Any, value: Any) -> Any:
-    try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join([what, *(str(p) for p in problem['loc'])])}: {problem['msg']} (got {problem['input']!r})"
-            for problem in error.errors()
-        ]
-        raise ConfigError.of(f"the argument '{what}'", problems) from error
 
 
 def _named(value: Any) -> Any:

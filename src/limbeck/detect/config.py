@@ -174,17 +174,23 @@ class _Detector(DetectStage):
     start_from: str | None = None
     """Begin with the weights of this earlier stage or model file (fine-tuning); heads for other classes start
     anew."""
+    start_backbone: str | None = None
+    """Begin with the body of this classifier, an earlier stage or a model file, for a backbone of the same name
+    ("limbeck/quarter_resnet50")."""
     train: DetectTraining = DetectTraining()
     """How it is trained."""
     scoring: Scoring = Scoring()
     """How it is measured."""
 
 
+_STARTS: Mapping[str, str] = {"start_from": "detector", "start_backbone": "classifier"}
+
+
 class TrainStage(_Detector):
     """Train a detector on its labels alone."""
 
     OUTPUT: ClassVar[str] = "detector"
-    INPUTS: ClassVar[Mapping[str, str]] = {"start_from": "detector"}
+    INPUTS: ClassVar[Mapping[str, str]] = _STARTS
 
     kind: Literal["detect.train"] = "detect.train"
 
@@ -208,7 +214,7 @@ class DistillStage(_Taught):
     """Train a detector with a classifier, a larger detector, or both."""
 
     OUTPUT: ClassVar[str] = "detector"
-    INPUTS: ClassVar[Mapping[str, str]] = {"start_from": "detector", **_TAUGHT}
+    INPUTS: ClassVar[Mapping[str, str]] = {**_STARTS, **_TAUGHT}
 
     kind: Literal["detect.distill"] = "detect.distill"
     method: Method | None = None
@@ -238,7 +244,7 @@ class CompareStage(_Taught):
     """Train one detector by several methods over several seeds with an equal budget, beside a control."""
 
     OUTPUT: ClassVar[str] = "comparison"
-    INPUTS: ClassVar[Mapping[str, str]] = {"start_from": "detector", **_TAUGHT}
+    INPUTS: ClassVar[Mapping[str, str]] = {**_STARTS, **_TAUGHT}
 
     kind: Literal["detect.compare"] = "detect.compare"
     methods: Mapping[str, Method]

@@ -87,7 +87,7 @@ def read_labels(path: Path, source: DetectionSource, classifier: ClassifierTeach
         (objects, classes), on the CPU.
 
     Raises:
-        CheckpointError: missing, damaged, of other data or of another classifier.
+        CheckpointError: missing, damaged, of other data, of another classifier or of crops of another size.
     """
     file = path / FILE_NAME if path.is_dir() else path
     stored = Sealed(file, again=AGAIN)
@@ -103,6 +103,16 @@ def read_labels(path: Path, source: DetectionSource, classifier: ClassifierTeach
         raise CheckpointError(
             f"{file} labels the objects of other data: their fingerprint is {card['data']}, these have "
             f"{source.fingerprint}. {AGAIN}"
+        )
+    if list(card["class_names"]) != list(source.class_names):
+        raise CheckpointError(
+            f"{file} has a column for each of {', '.join(card['class_names'][:6])}; the classes of the data are "
+            f"{', '.join(list(source.class_names)[:6])}, and the order counts. {AGAIN}"
+        )
+    if classifier is not None and card["crop_size"] != classifier.crop_size:
+        raise CheckpointError(
+            f"{file} was made from crops of {card['crop_size']} pixels, and the classifier teaches with crops of "
+            f"{classifier.crop_size}. Give both stages the same crop_size."
         )
     if classifier is not None and card["classifier"] != fingerprint(classifier.model):
         raise CheckpointError(

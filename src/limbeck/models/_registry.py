@@ -38,6 +38,7 @@ MODELS = Registry(
     "model",
     {
         **{name: f"limbeck.models.cifar.{file}" for name, file in CIFAR.items()},
+        "quarter_resnet50": "limbeck.models.thin_resnet",
         "reused_head": "limbeck.models.reused_head",
         "hf/*": "limbeck.models.hugging_face",
         "timm/*": "limbeck.models.hub",

@@ -16,7 +16,7 @@ from limbeck.detect.data import split_of
 from limbeck.detect.labels import read_labels
 from limbeck.detect.lesson import Teachers
 from limbeck.detect.scoring import Judge
-from limbeck.detect.starting import start_from
+from limbeck.detect.starting import start_backbone, start_from
 from limbeck.engine import Machine
 from limbeck.errors import ConfigError, ModelError
 from limbeck.measures.detection.average_precision import require_library
@@ -92,6 +92,8 @@ class Setting:
         )
         if config.start_from is not None:
             start_from(detector, self.context.inputs[config.start_from])
+        if config.start_backbone is not None:
+            start_backbone(detector, self.context.inputs[config.start_backbone])
         return detector.to(self.device)
 
     def classifier(self, reference: str, *, crop_size: int | None) -> ClassifierTeacher:

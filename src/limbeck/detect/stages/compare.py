@@ -56,7 +56,7 @@ def _trial(
     seed: int,
 ) -> dict[str, Any]:
     """One detector; a finished one is read back, an unfinished one resumes."""
-    trial = folder.trial(f"{name}-s{seed}")
+    trial = folder.trial(trial_name(name, seed))
     if trial.finished:
         return trial.result()
     # Of its own: what Accelerate holds of a trial goes with the trial, and no loss scale carries over.
@@ -95,11 +95,21 @@ def _trial(
     return trial.result()
 
 
+def trial_name(method: str, seed: int) -> str:
+    """Name of a trial's folder.
+
+    Example:
+        >>> trial_name("both, PKD", 0)
+        'both--PKD-s0'
+    """
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in method) + f"-s{seed}"
+
+
 def _scores_of(setting: Setting, folder: StageFolder, trials: Mapping[str, int]) -> dict[str, Scores]:
     """What finished trials find, for pictures."""
     found = {}
     for name, seed in trials.items():
-        path = folder.trial(f"{name}-s{seed}").path / MODEL_FILE
+        path = folder.trial(trial_name(name, seed)).path / MODEL_FILE
         found[name] = setting.judge(known_detector(path, setting.train, setting.device, what=name))
     return found
 
@@ -164,7 +174,7 @@ def write_comparison(
                 "difference": number(won["difference"], "points", "higher"),
             },
             "best": best,
-            "model": f"trials/{best}-s{seeds[0]}/{MODEL_FILE}",
+            "model": f"trials/{trial_name(best, seeds[0])}/{MODEL_FILE}",
             "chosen_by": "AP of the split that is measured",
             "summary": _verdict(won, rows),
             "skipped": skipped,

@@ -14,6 +14,7 @@ from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, FeaturePyrami
 
 from limbeck.errors import ModelError, did_you_mean
 from limbeck.models.adapting import explained
+from limbeck.models.building import build
 
 PROBE = 64
 """Side of the picture that strides are measured with: two cells at stride 32."""
@@ -81,7 +82,7 @@ def body_of(name: str, *, strides: Sequence[int], pretrained: bool, frozen_norms
     """The body of a classifier.
 
     Args:
-        name: "torchvision/<classifier>" or "timm/<model>".
+        name: "torchvision/<classifier>", "timm/<model>" or "limbeck/<model>".
         strides: of the maps that are wanted.
         pretrained: fetch the library's default weights. The layers up to stride 4 then stay as they are, and batch
             norms keep their statistics: a detector's batches are too small to learn them anew.
@@ -95,8 +96,12 @@ def body_of(name: str, *, strides: Sequence[int], pretrained: bool, frozen_norms
         body = _torchvision(architecture, strides, pretrained)
     elif library == "timm" and architecture:
         body = _timm(architecture, strides, pretrained)
+    elif library == "limbeck" and architecture:
+        body = _limbeck(architecture, strides, pretrained)
     else:
-        raise ModelError(f"a backbone is 'torchvision/<classifier>' or 'timm/<model>', not '{name}'.")
+        raise ModelError(
+            f"a backbone is 'torchvision/<classifier>', 'timm/<model>' or 'limbeck/<model>', not '{name}'."
+        )
     if pretrained or frozen_norms:
         freeze_norms(body)
     if pretrained:
@@ -129,9 +134,24 @@ def _torchvision(architecture: str, strides: Sequence[int], pretrained: bool) ->
         model: Any = torchvision_models.get_model(architecture, weights=weights)
     except Exception as error:  # download clients raise whatever they like
         raise explained(f"torchvision/{architecture}", error, pretrained, {}) from error
-    trunk = model.features if isinstance(getattr(model, "features", None), nn.Sequential) else model
+    return _following(f"torchvision/{architecture}", model, strides)
+
+
+def _limbeck(architecture: str, strides: Sequence[int], pretrained: bool) -> Maps:
+    if pretrained:
+        raise ModelError(
+            f"'limbeck/{architecture}' has no weights to fetch; leave out pretrained_backbone, and begin with a "
+            "classifier of your own: start_backbone: <stage or model file>."
+        )
+    return _following(f"limbeck/{architecture}", build(architecture, num_classes=1), strides)
+
+
+def _following(name: str, model: nn.Module, strides: Sequence[int]) -> Maps:
+    """Maps of a network whose children follow each other."""
+    features = getattr(model, "features", None)
+    trunk: nn.Module = features if isinstance(features, nn.Sequential) else model
     ends = _ends(trunk)
-    _refuse_missing(f"torchvision/{architecture}", strides, ends)
+    _refuse_missing(name, strides, ends)
     wanted = [stride for stride in ends if stride <= max(strides)]
     getter = IntermediateLayerGetter(trunk, {ends[stride][0]: str(stride) for stride in wanted})
     return Maps(getter, [wanted.index(s) for s in strides], [ends[s][1] for s in strides], strides)

@@ -38,7 +38,8 @@ def ssd(
 
     Args:
         num_classes: classes of objects, the background not among them.
-        backbone: "torchvision/<classifier>" or "timm/<model>", with maps of strides 8, 16 and 32.
+        backbone: "torchvision/<classifier>", "timm/<model>" or "limbeck/<model>", with maps of strides
+            8, 16 and 32.
         pretrained_backbone: fetch its weights; its layers up to stride 4 and its batch norms then stay as they
             are.
         frozen_norms: batch norms that never change, without fetching.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from limbeck.models.exports._registry import Format
 
 FORMATS = {
-    "torchvision": Format("export_torchvision", "the weights, and a Python file that torchvision alone is enough for"),
+    "torchvision": Format(
+        "export_torchvision", "the weights, and a Python file that torchvision alone is enough for"
+    ),
     "onnx": Format("export_onnx", "an ONNX file with its suppression inside", ("size", "opset")),
     "torch": Format("export_torch", "a program of torch.export, which torch and torchvision load", ("size",)),
 }

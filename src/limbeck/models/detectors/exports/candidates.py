@@ -1,7 +1,7 @@
 """A detector up to its last suppression as a graph of fixed shapes: an image in, candidates out.
 
-torchvision's own forward pass branches on how many candidates there are, which no graph can hold. Here nothing does:
-a candidate that torchvision would drop before the suppression has the score -1 and stays in its place.
+torchvision's own forward pass branches on how many candidates there are, which no graph can hold. Here nothing
+does: a candidate that torchvision would drop before the suppression has the score -1 and stays in its place.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SMALL_BOX = 1e-2
 class Candidates(nn.Module):
     """The boxes and scores that the last suppression of a detector chooses from.
 
-    Called with one image, float32 (1, 3, h, w) in [0, 1], it gives boxes (b, k, 4) in pixels of the network's input and
-    scores (b, s, k): one set of boxes for all classes (b = 1), or one a class (s = 1).
+    Called with one image, float32 (1, 3, h, w) in [0, 1], it gives boxes (b, k, 4) in pixels of the network's input
+    and scores (b, s, k): one set of boxes for all classes (b = 1), or one a class (s = 1).
 
     Args:
         detector: in eval mode.
@@ -79,7 +79,8 @@ class Candidates(nn.Module):
         return levels
 
     def _clipped(self, boxes: Tensor) -> Tensor:
-        return box_ops.clip_boxes_to_image(boxes, self.inner)
+        clipped: Tensor = box_ops.clip_boxes_to_image(boxes, self.inner)
+        return clipped
 
 
 class SoftmaxCandidates(Candidates):
@@ -124,8 +125,8 @@ class TwoStageCandidates(Candidates):
         pool = detector.roi_heads.box_roi_pool
         if not isinstance(pool, MultiScaleRoIAlign):
             raise ModelError(
-                f"the second stage pools by {type(pool).__name__}; what can be captured as a graph is torchvision's "
-                "MultiScaleRoIAlign."
+                f"the second stage pools by {type(pool).__name__}; what can be captured as a graph is "
+                "torchvision's MultiScaleRoIAlign."
             )
         if pool.scales is None:  # it finds them out at its first image
             predict(detector, [torch.zeros(3, *size)])
@@ -159,13 +160,13 @@ class TwoStageCandidates(Candidates):
             roi_align(found, rois, pool.output_size, scale, pool.sampling_ratio)
             for found, scale in zip(maps, pool.scales, strict=True)
         ]
-        found = pooled[0]
+        found: Tensor = pooled[0]
         for number, other in enumerate(pooled[1:], 1):
             found = torch.where(level == number, other, found)
         return found
 
     def _proposals(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The most certain proposals, (r, 4), always as many; and which of them torchvision would have too, (r,)."""
+        """The most certain proposals, (r, 4), always as many; and which of them torchvision has too, (r,)."""
         rpn = self.detector.rpn
         objectness, deltas = rpn.head(list(features.values()))
         counts = [level.shape[1] * level.shape[2] * level.shape[3] for level in objectness]
@@ -220,8 +221,8 @@ def decider(detector: Any) -> Any:
 def with_two_more(rows: Tensor) -> Tensor:
     """Boxes (k, 4) with two more outside of every image, or scores (k,) with two more below all others.
 
-    torchvision tells the tracer that a suppression keeps at least two boxes, which would make an image without any an
-    error. These two it always keeps, as its last.
+    torchvision tells the tracer that a suppression keeps at least two boxes, which would make an image without any
+    an error. These two it always keeps, as its last.
     """
     if rows.ndim == 1:
         return F.pad(rows, (0, 2), value=2 * DROPPED)

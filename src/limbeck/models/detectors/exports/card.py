@@ -150,7 +150,7 @@ def _facts(source: DetectorSource, origin: Origin, scores: dict[str, float]) -> 
         "architecture": f"`{source.name}`",
         "family": source.family,
         "works at": f"{data.input_shape[1]} x {data.input_shape[2]} pixels (height, width)",
-        "normalisation": f"mean {_numbers(data.mean)}, deviation {_numbers(data.std)}, of images in [0, 1]; inside",
+        "normalisation": f"mean {_numbers(data.mean)}, deviation {_numbers(data.std)}, of [0, 1]; inside",
         "data": origin.dataset,
         "teacher": ", ".join(origin.teachers),
         "method": origin.method,

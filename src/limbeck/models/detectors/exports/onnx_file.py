@@ -48,9 +48,9 @@ def export_onnx(
 ) -> Exported:
     """Write an ONNX file that finds in one image what `limbeck.models.detectors.predict` finds.
 
-    It takes `images`, float32 (1, 3, h, w) in [0, 1], and gives `boxes`, `labels` of 0..C-1 and `scores`; resizing,
-    normalisation and suppression (`NonMaxSuppression`) are inside. Its initializer `score_threshold` may be changed.
-    The metadata has class names, size and thresholds.
+    It takes `images`, float32 (1, 3, h, w) in [0, 1], and gives `boxes`, `labels` of 0..C-1 and `scores`;
+    resizing, normalisation and suppression (`NonMaxSuppression`) are inside. Its initializer `score_threshold` may
+    be changed. The metadata has class names, size and thresholds.
 
     Args:
         path_in: a detector's file, or the folder of a stage or of a run that holds exactly one.
@@ -68,8 +68,8 @@ def export_onnx(
         RunFolderError: something is there already.
         CheckpointError: there is no detector.
         ShapeError: no size, or images of another one.
-        ModelError: an operation that ONNX does not have, more than 2 GB, or onnxruntime finds other objects: scores
-            may differ by 1e-4, boxes by that part of the largest coordinate.
+        ModelError: an operation that ONNX does not have, more than 2 GB, or onnxruntime finds other objects:
+            scores may differ by 1e-4, boxes by that part of the largest coordinate.
     """
     require_packages()
     check_opset(opset)
@@ -133,12 +133,11 @@ def converted(source: DetectorSource, opset: int) -> Any:
 
 
 def _compared(source: DetectorSource, proto: Any, file: Path) -> Comparison:
-    sessions = {None: session_of(file)}
+    session = session_of(file)
 
     def call(image: Tensor, threshold: float | None) -> Found:
-        if threshold not in sessions:
-            sessions[threshold] = session_of(with_threshold(proto, threshold))
-        found = sessions[threshold].run(OUTPUTS, {"images": image[None].numpy()})
+        one = session if threshold is None else session_of(with_threshold(proto, threshold))
+        found = one.run(OUTPUTS, {"images": image[None].numpy()})
         return {name: torch.from_numpy(value) for name, value in zip(OUTPUTS, found, strict=True)}
 
     return compare_boxes(source, call, reader=reader_name(), tolerance=COMPILED)

@@ -43,7 +43,9 @@ def append_suppression(proto: Any, candidates: Candidates) -> None:
     def node(operator: str, inputs: str, outputs: str, **attributes: Any) -> None:
         # A name of the node for messages of runtimes.
         graph.node.append(
-            helper.make_node(operator, inputs.split(), outputs.split(), f"suppression/{outputs.split()[0]}", **attributes)
+            helper.make_node(
+                operator, inputs.split(), outputs.split(), f"suppression/{outputs.split()[0]}", **attributes
+            )
         )
 
     node("NonMaxSuppression", f"{BOXES} {SCORES} detections nms_threshold {THRESHOLD}", "selected")

@@ -46,9 +46,9 @@ def reads(source: DetectorSource) -> str:
     height, width = source.size
     return (
         f"It takes `images`, one RGB image, float32 of shape (1, 3, {height}, {width}) with values in [0, 1], not "
-        "normalised; and gives `boxes`, float32 of shape (k, 4), as x1, y1, x2, y2 in pixels of that image, `labels`, "
-        f"int64 of shape (k,), from 0 to {source.classes - 1}, and `scores`, float32 of shape (k,), the most certain "
-        "first. Overlapping boxes are already dropped; k may be 0."
+        "normalised; and gives `boxes`, float32 of shape (k, 4), as x1, y1, x2, y2 in pixels of that image, "
+        f"`labels`, int64 of shape (k,), from 0 to {source.classes - 1}, and `scores`, float32 of shape (k,), the "
+        "most certain first. Overlapping boxes are already dropped; k may be 0."
     )
 
 

@@ -109,9 +109,9 @@ def open_detector(
 def compare_boxes(source: DetectorSource, call: Copy, *, reader: str, tolerance: float) -> Comparison:
     """Let a copy look at the example images, and compare what it finds with what the detector finds.
 
-    Objects are compared by label, place and score, whatever their order. An image in which the detector itself finds
-    something else once its thresholds move by 0.0001 is left out: there, rounding decides. If it finds nothing in any
-    of them, a lower score threshold is compared as well.
+    Objects are compared by label, place and score, whatever their order. An image in which the detector itself
+    finds something else once its thresholds move by 0.0001 is left out: there, rounding decides. If it finds
+    nothing in any of them, a lower score threshold is compared as well.
 
     Args:
         source: the detector.
@@ -178,10 +178,10 @@ def difference_of(wanted: Found, found: Found) -> float:
         Of scores, and of coordinates divided by the largest one; infinity for other numbers of objects or labels.
 
     Example:
-        >>> one = {"boxes": torch.tensor([[0.0, 0, 4, 4]]), "labels": torch.tensor([0]), "scores": torch.tensor([0.5])}
+        >>> one = {"boxes": torch.tensor([[0.0, 0, 4, 4]]), "labels": torch.zeros(1), "scores": torch.tensor([0.5])}
         >>> difference_of(one, {**one, "scores": torch.tensor([0.75])})
         0.25
-        >>> difference_of(one, {**one, "labels": torch.tensor([1])})
+        >>> difference_of(one, {**one, "labels": torch.ones(1)})
         inf
     """
     if len(wanted["scores"]) != len(found["scores"]):
@@ -207,7 +207,7 @@ def _refusal(wanted: Found, found: Found, difference: float, *, reader: str, tol
     return f"{start}objects that differ by up to {difference:.3g}; {tolerance:.3g} is allowed."
 
 
-def _undecided(detector: nn.Module, image: Tensor, wanted: Found, tolerance: float) -> bool:
+def _undecided(detector: Any, image: Tensor, wanted: Found, tolerance: float) -> bool:
     """Whether thresholds that differ by next to nothing give other objects."""
     part: Any = decider(detector)
     score, overlap, most = part.score_thresh, part.nms_thresh, part.detections_per_img
@@ -285,7 +285,9 @@ def _drawn(size: tuple[int, int]) -> tuple[Tensor, ...]:
     from sklearn.datasets import load_sample_images
 
     generator = torch.Generator().manual_seed(0)
-    photographs = [torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255 for image in load_sample_images().images]
+    photographs = [
+        torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255 for image in load_sample_images().images
+    ]
     coarse = torch.rand(1, 3, 4, 4, generator=generator)
     smooth = F.interpolate(coarse, size=size, mode="bilinear")
     seen = [F.interpolate(image, size=size, mode="bilinear", antialias=True) for image in photographs]
@@ -298,7 +300,9 @@ def _checked(images: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, .
         raise ShapeError("at least one image is needed to compare a copy on.")
     for image in images:
         if tuple(image.shape) != (3, *size):
-            raise ShapeError(f"the detector is compared on images of shape (3, {size[0]}, {size[1]}); got {tuple(image.shape)}.")
+            raise ShapeError(
+                f"the detector is compared on images of shape (3, {size[0]}, {size[1]}); got {tuple(image.shape)}."
+            )
         if not image.is_floating_point() or not 0 <= float(image.min()) <= float(image.max()) <= 1:
             raise ShapeError(f"the images to compare on are in [0, 1], as floating point; got {image.dtype}.")
     return tuple(image.detach().to("cpu", torch.float32) for image in images)

@@ -31,8 +31,8 @@ class Detections(nn.Module):
         row, column, place = torch.where(scores > self.score_threshold)
         chosen = boxes[row if boxes.shape[0] > 1 else torch.zeros_like(row), place]
         certain, label = scores[row, column, place], row + column
-        # Every class in a place of its own. In float64 the shift costs no bit of a box: torchvision, which stays in
-        # float32, takes the classes one by one where there are many candidates.
+        # Every class in a place of its own. In float64 the shift costs no bit of a box: torchvision, which stays
+        # in float32, takes the classes one by one where there are many candidates.
         apart = chosen.double() + (label * (settings.reach + 1)).double()[:, None]
         kept = nms(with_two_more(apart), with_two_more(certain.double()), settings.nms_threshold)
         kept = kept[: settings.most]

@@ -1,4 +1,4 @@
-"""A detector as a program of torch.export: one file that torch and torchvision load, without the network's class."""
+"""A detector as a program of torch.export: one file that torch and torchvision load."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def export_torch(
 ) -> Exported:
     """Write a program that `torch.export.load(path).module()` runs once torchvision is imported.
 
-    It takes one image, float32 (1, 3, h, w) in [0, 1], and gives a table of `boxes`, `labels` of 0..C-1 and `scores`,
-    the same as `limbeck.models.detectors.predict`; resizing, normalisation and suppression are inside. Its buffer
-    `score_threshold` may be changed.
+    It takes one image, float32 (1, 3, h, w) in [0, 1], and gives a table of `boxes`, `labels` of 0..C-1 and
+    `scores`, the same as `limbeck.models.detectors.predict`; resizing, normalisation and suppression are inside. Its
+    buffer `score_threshold` may be changed.
 
     Args:
         path_in: a detector's file, or the folder of a stage or of a run that holds exactly one.
