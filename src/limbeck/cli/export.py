@@ -12,15 +12,15 @@ from limbeck.cli.console import say
 from limbeck.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from limbeck.models.exports._registry import Format
     from limbeck.models.exports.exported import Exported
 
 DATASET = "dataset"
 """The format of image sets; every other one is of models."""
-FIRST = {False: "state-dict", True: "safetensors"}
-"""The format unless one is named, of a classifier and of a flow: the weights."""
+KINDS = {"classifier": "state-dict", "flow": "safetensors", "detector": "torchvision"}
+"""What a file may hold, and its format unless one is named: the weights."""
 _CHOICES = {"normalise": ("inside", "outside"), "precision": ("float32", "float16", "bfloat16")}
 
 
@@ -38,8 +38,8 @@ def export(
         str | None,
         typer.Option(
             "--format",
-            help="state-dict, timm, hf, onnx or torch; of a flow safetensors, torch or diffusers; dataset for an "
-            "image set. The weights unless given.",
+            help="state-dict, timm, hf, onnx or torch; of a flow safetensors, torch or diffusers; of a detector "
+            "torchvision, onnx or torch; dataset for an image set. The weights unless given.",
         ),
     ] = None,
     normalise: Annotated[
@@ -60,6 +60,10 @@ def export(
         str | None,
         typer.Option("--times", metavar="T,T,...", help="torch, diffusers, of a flow: where steps begin: 1,0.8."),
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option("--size", metavar="HxW", help="onnx, torch, of a detector: height and width of the images."),
+    ] = None,
     licence: Annotated[
         str | None, typer.Option("--licence", help="Of the weights, for the model card: apache-2.0, mit, ...")
     ] = None,
@@ -79,7 +83,7 @@ def export(
     """
     _require_format(form)
     given: dict[str, Any] = {"normalise": normalise, "precision": precision, "opset": opset}
-    given |= {"evaluations": evaluations, "times": _times(times)}
+    given |= {"evaluations": evaluations, "times": _times(times), "size": _size(size)}
     if private and push is None:
         raise InputError("--private is for a repository on the hub: say --push owner/name too.")
     if form == DATASET and push is not None:
@@ -91,7 +95,6 @@ def export(
     if form == DATASET:
         _settings(DATASET, {}, given)
 
-    import limbeck.flow.exports
     import limbeck.models
     from limbeck.dataset.hub_folder import export_set, refuse_set
     from limbeck.recipes.plugins import load_plugins
@@ -106,17 +109,17 @@ def export(
     if form == DATASET:
         written = export_set(model, out, licence=licence, force=force)
     else:
-        flow = _holds_flow(model)
-        form = form or FIRST[flow]
+        kind = _kind(model)
+        form = form or KINDS[kind]
         refuse_set(model, form)
-        formats = _formats(flow)
+        formats = _formats(kind)
         if form not in formats:
-            holds, other = ("a flow", "a classifier") if flow else ("a classifier", "a flow")
+            others = " or ".join(f"a {other}" for other in KINDS if form in _formats(other))
             raise InputError(
-                f"{model} holds {holds}, and the format {form} is of {other}. There are {', '.join(formats)}."
+                f"{model} holds a {kind}, and the format {form} is of {others}. There are {', '.join(formats)}."
             )
         settings = _settings(form, formats, given)
-        exporter = getattr(limbeck.flow.exports if flow else limbeck.models, formats[form].exporter)
+        exporter = _exporter(kind, formats[form].exporter)
         with imports_allowed(load_plugins(plugin or [])):
             written = exporter(model, out, **settings, licence=licence, repository=push, force=force)
     _tell(written)
@@ -124,33 +127,46 @@ def export(
         say(f"pushed   {limbeck.models.push(written, push, private=private)}")
 
 
-def _formats(flow: bool) -> Mapping[str, Format]:
-    """Of flows or of classifiers, by name."""
+def _formats(kind: str) -> Mapping[str, Format]:
+    """Of one kind of model, by name."""
     from limbeck.flow.exports import _registry as flows
+    from limbeck.models.detectors.exports import _registry as detectors
     from limbeck.models.exports import _registry as classifiers
 
-    return flows.FORMATS if flow else classifiers.FORMATS
+    return {"classifier": classifiers.FORMATS, "flow": flows.FORMATS, "detector": detectors.FORMATS}[kind]
+
+
+def _exporter(kind: str, name: str) -> Callable[..., Exported]:
+    import limbeck.flow.exports
+    import limbeck.models.detectors.exports
+
+    places = {"classifier": limbeck.models, "flow": limbeck.flow.exports}
+    found: Callable[..., Exported] = getattr(places.get(kind, limbeck.models.detectors.exports), name)
+    return found
 
 
 def _require_format(form: str | None) -> None:
-    classifiers, flows = _formats(False), _formats(True)
-    known = (*classifiers, DATASET, *(name for name in flows if name not in classifiers))
+    classifiers, flows, detectors = (_formats(kind) for kind in KINDS)
+    known = tuple(dict.fromkeys((*classifiers, DATASET, *flows, *detectors)))
     if form is not None and form not in known:
         raise InputError(
             f"--format {form}:{did_you_mean(form, known)} There are {', '.join((*classifiers, DATASET))}; "
-            f"of a flow {', '.join(flows)}."
+            f"of a flow {', '.join(flows)}; of a detector {', '.join(detectors)}."
         )
 
 
-def _holds_flow(model: Path) -> bool:
-    """Whether the file is that of a flow; what cannot be read is left to the exporter's own message."""
+def _kind(model: Path) -> str:
+    """What the file holds; what cannot be read is left to the exporter's own message."""
     from limbeck.errors import CheckpointError
-    from limbeck.models.artefact import holds_flow, read_card
+    from limbeck.models.artefact import holds_detector, holds_flow, read_card
 
     try:
-        return holds_flow(read_card(model))
+        card = read_card(model)
     except CheckpointError:
-        return False
+        return "classifier"
+    if holds_detector(card):
+        return "detector"
+    return "flow" if holds_flow(card) else "classifier"
 
 
 def _times(given: str | None) -> tuple[float, ...] | None:
@@ -162,6 +178,15 @@ def _times(given: str | None) -> tuple[float, ...] | None:
         raise InputError(f"--times {given}: numbers between commas are wanted, falling, e.g. 1,0.8.") from error
 
 
+def _size(given: str | None) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    height, _, width = given.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise InputError(f"--size {given}: height and width are wanted, e.g. 480x640.")
+    return int(height), int(width)
+
+
 def _settings(form: str, formats: Mapping[str, Format], given: Mapping[str, Any]) -> dict[str, Any]:
     """What was said, if the format has it."""
     settings = {key: value for key, value in given.items() if value is not None}
@@ -170,8 +195,8 @@ def _settings(form: str, formats: Mapping[str, Format], given: Mapping[str, Any]
         if key not in having_any:
             having = [
                 f"{name}{of}"
-                for of, some in (("", _formats(False)), (" of a flow", _formats(True)))
-                for name, one in some.items()
+                for kind, of in (("classifier", ""), ("flow", " of a flow"), ("detector", " of a detector"))
+                for name, one in _formats(kind).items()
                 if key in one.settings
             ]
             raise InputError(f"--{key}: the format {form} has no such setting; {' and '.join(having)} do.")

@@ -21,6 +21,7 @@ from limbeck.detect.config import (
 )
 from limbeck.detect.data import split_of
 from limbeck.detect.fitting import fit_detector
+from limbeck.detect.given import require_detector
 from limbeck.detect.lesson import Teachers
 from limbeck.detect.products import MODEL_FILE, write_detector
 from limbeck.detect.scoring import Judge, Scores
@@ -254,20 +255,23 @@ def _run(
             validation = None
             if training.evaluate_every is not None:
                 validation = Judge(_split(source, "validation"), measured, machine)
-            fitted = fit_detector(
-                student,
-                terms,
-                source=learnt,
-                training=training,
-                machine=machine,
-                records=folder,
-                seed=seed,
-                judge=judge,
-                validation=validation,
-                teachers=teachers,
-                title=path.name,
-                progress=progress,
-            )
+            try:
+                fitted = fit_detector(
+                    student,
+                    terms,
+                    source=learnt,
+                    training=training,
+                    machine=machine,
+                    records=folder,
+                    seed=seed,
+                    judge=judge,
+                    validation=validation,
+                    teachers=teachers,
+                    title=path.name,
+                    progress=progress,
+                )
+            finally:
+                teachers.close()  # the networks may be the caller's
             losses = [f"detection loss:{term.loss.name}" for term in terms]
             notes = {"stage": f"detect.{verb}", "seed": seed}
             result = write_detector(folder, fitted, judge=judge, source=learnt, components=losses, notes=notes)
@@ -277,7 +281,10 @@ def _run(
 
 def _split(source: Any, split: str) -> DetectionSource:
     if isinstance(source, str | Mapping):
-        return split_of(checked("source", SourceSpec, source), split)
+        spec = checked("source", SourceSpec, source)
+        if "split" in spec.settings:
+            raise ConfigError(f"source {spec.name}: 'split' is chosen by what is done with it; remove it.")
+        return split_of(spec, split)
     if split == "validation":
         raise ConfigError(
             "train.evaluate_every measures a validation split, which a source given as an object lacks."
@@ -288,7 +295,7 @@ def _split(source: Any, split: str) -> DetectionSource:
 
 def _student(model: Any, source: DetectionSource, seed: int) -> nn.Module:
     if isinstance(model, nn.Module):
-        return model
+        return require_detector(model, source, what="model")
     spec = checked("model", DetectorSpec, model)
     seed_everything(seed, "weights")
     return build_detector(spec.name, num_classes=len(source.class_names), **spec.settings)
@@ -320,7 +327,7 @@ def _classifier(given: Any, source: DetectionSource, teaching: Teaching, machine
 
 def _detector(given: Any, source: DetectionSource, machine: Machine) -> nn.Module:
     if isinstance(given, nn.Module):
-        return given.to(machine.device)
+        return require_detector(given, source, what="detector").to(machine.device)
     return known_detector(Path(given), source, machine.device, what=str(given))
 
 

@@ -30,8 +30,8 @@ SMALL_BOX = 1e-2
 class Candidates(nn.Module):
     """The boxes and scores that the last suppression of a detector chooses from.
 
-    Called with one image, float32 (1, 3, h, w) in [0, 1], it gives boxes (b, k, 4) in pixels of the network's input
-    and scores (b, s, k): one set of boxes for all classes (b = 1), or one a class (s = 1).
+    Called with one image, float32 (1, 3, h, w) in [0, 1], it gives boxes (b, k, 4) in pixels of the network's
+    input and scores (b, s, k): one set of boxes for all classes (b = 1), or one a class (s = 1).
 
     Args:
         detector: in eval mode.
@@ -187,7 +187,7 @@ class TwoStageCandidates(Candidates):
         # What is dropped comes last there, so it suppresses nothing.
         padded = with_two_more(boxes)
         kept = box_ops.nms(padded, with_two_more(scores), rpn.nms_thresh)
-        stays = torch.zeros_like(padded[:, 0]).index_fill(0, kept, 1)[: len(scores)]
+        stays = torch.zeros_like(padded[:, 0]).index_put((kept,), torch.ones_like(padded[0, 0]))[: len(scores)]
         return boxes, torch.where(stays > 0, scores, DROPPED)
 
 

@@ -178,7 +178,7 @@ def difference_of(wanted: Found, found: Found) -> float:
         Of scores, and of coordinates divided by the largest one; infinity for other numbers of objects or labels.
 
     Example:
-        >>> one = {"boxes": torch.tensor([[0.0, 0, 4, 4]]), "labels": torch.zeros(1), "scores": torch.tensor([0.5])}
+        >>> one = {"boxes": torch.ones(1, 4), "labels": torch.zeros(1), "scores": torch.tensor([0.5])}
         >>> difference_of(one, {**one, "scores": torch.tensor([0.75])})
         0.25
         >>> difference_of(one, {**one, "labels": torch.ones(1)})

@@ -41,8 +41,8 @@ def export_torch(
     """Write a program that `torch.export.load(path).module()` runs once torchvision is imported.
 
     It takes one image, float32 (1, 3, h, w) in [0, 1], and gives a table of `boxes`, `labels` of 0..C-1 and
-    `scores`, the same as `limbeck.models.detectors.predict`; resizing, normalisation and suppression are inside. Its
-    buffer `score_threshold` may be changed.
+    `scores`, the same as `limbeck.models.detectors.predict`; resizing, normalisation and suppression are inside.
+    Its buffer `score_threshold` may be changed.
 
     Args:
         path_in: a detector's file, or the folder of a stage or of a run that holds exactly one.

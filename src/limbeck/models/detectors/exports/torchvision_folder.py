@@ -47,10 +47,10 @@ def export_torchvision(
     repository: str | None = None,
     force: bool = False,
 ) -> Exported:
-    """Write the weights, a `config.json` that describes the detector, and a `detector.py` that rebuilds it of both.
+    """Write the weights, a `config.json` that describes the detector, and a `detector.py` that rebuilds it.
 
-    `detector.py` needs torch, torchvision and safetensors, and timm where the backbone is one of timm's. The file of
-    the weights says of itself what `limbeck.load` needs; nothing else of the run goes with it.
+    `detector.py` needs torch, torchvision and safetensors, and timm where the backbone is one of timm's. The file
+    of the weights says of itself what `limbeck.load` needs; nothing else of the run goes with it.
 
     Args:
         path_in: a detector's file, or the folder of a stage or of a run that holds exactly one.
@@ -89,8 +89,8 @@ def export_torchvision(
                     "Images are RGB, float32 of shape (3, height, width), of any size, with values in [0, 1], not "
                     "normalised. For each, `predict` gives `boxes` (k, 4) as x1, y1, x2, y2 in its pixels, "
                     f"`labels` (k,) from 0 to {source.classes - 1}, and `scores` (k,), the most certain first. "
-                    f"`{CODE}` needs torch, torchvision, safetensors{needs}. The detector is one of torchvision's: "
-                    "called as such, it counts labels from 1."
+                    f"`{CODE}` needs torch, torchvision, safetensors{needs}. The detector is one of "
+                    "torchvision's; called as such, it counts labels from 1."
                 ),
                 compared=compared,
                 licence=licence,
