@@ -1,7 +1,7 @@
 """What papers report of detectors that were taught, as the tables of the library's recipes.
 
-`python schemas/detection_library.py` writes `src/limbeck/recipes/library/detect/tables.yaml`; the recipes beside it
-are kept by hand.
+`python schemas/detection_library.py` writes `src/limbeck/recipes/library/detect/tables.yaml`; the recipes beside
+it are kept by hand.
 """
 
 from __future__ import annotations
@@ -109,52 +109,75 @@ CLASSIFIERS = {
     "ResNet-50, 224 px": ("input-224", 80.41),
 }
 
+QUOTED = "DICOD, table 2, of others"
+FROM_R101 = "from R101"
+NO_OTHER = "the library has no such method"
 NO_GID = "the library has no GID"
+GFL = "distributions-r50"
 NO_REPPOINTS = "the library has no RepPoints"
 NO_ATSS = "the library has no ATSS"
-NO_GFL = "the library has no GFL; detect/distributions-r50 has FCOS with distributions of box sides"
+NO_GFL = "the library has no GFL"
+LIKE_GFL = "the recipe's detector is FCOS with distributions of box sides, not GFL"
 NO_MASKS = "the library has no Mask R-CNN"
 STRONGER = "their teacher is a stronger one than the recipe's over ResNet-101"
-RELEASED = "the released setting is of VOC"
+UNKNOWN = "which detector taught is not known; the recipe's is over ResNet-101"
+RELEASED = "the recipe's setting is the one released for VOC"
 
 # Section 7: row, column, before, after, recipe, variant, source, note or reason.
-_DETECTORS: Sequence[tuple[str, str, float, float, str | None, str | None, str, str]] = (
-    ("FGFI", "Faster R-CNN-R50", 38.4, 39.1, "faster_rcnn-r50", "fgfi", "DICOD, table 2", RELEASED),
-    ("FGFI", "RetinaNet-R50", 37.4, 38.6, "retinanet-r50", "fgfi", "DICOD, table 2", RELEASED),
-    ("Chen et al. 2017", "Faster R-CNN-R50", 38.4, 38.7, None, None, "DICOD, table 2", "the library has no such method"),
-    ("GID", "Faster R-CNN-R50", 38.4, 40.2, None, None, "DICOD, table 2", NO_GID),
-    ("GID", "RetinaNet-R50", 37.4, 39.1, None, None, "DICOD, table 2", NO_GID),
+DETECTORS: Sequence[tuple[str, str, float, float, str | None, str | None, str, str]] = (
+    ("FGFI", "Faster R-CNN-R50", 38.4, 39.1, "faster_rcnn-r50", "fgfi", QUOTED, RELEASED),
+    ("FGFI", "RetinaNet-R50", 37.4, 38.6, "retinanet-r50", "fgfi", QUOTED, RELEASED),
+    (
+        "Chen et al. 2017",
+        "Faster R-CNN-R50",
+        38.4,
+        38.7,
+        None,
+        None,
+        QUOTED,
+        NO_OTHER,
+    ),
+    ("GID", "Faster R-CNN-R50", 38.4, 40.2, None, None, QUOTED, NO_GID),
+    ("GID", "RetinaNet-R50", 37.4, 39.1, None, None, QUOTED, NO_GID),
     ("DeFeat, 1x", "Faster R-CNN-R50", 37.4, 40.9, "faster_rcnn-r50", "defeat", "their repository", RELEASED),
     ("DeFeat, 1x", "RetinaNet-R50", 36.5, 39.7, "retinanet-r50", "defeat", "their repository", RELEASED),
     ("FKD, 1x", "Faster R-CNN-R50", 37.4, 39.3, "faster_rcnn-r50", "fkd_1x", "mmrazor", "from R101, 39.4"),
-    ("FKD", "Faster R-CNN-R50", 38.4, 41.5, "faster_rcnn-r50", "fkd", "DICOD, table 2", STRONGER),
-    ("FKD", "RetinaNet-R50", 37.4, 39.6, "retinanet-r50", "fkd", "DICOD, table 2", STRONGER),
+    ("FKD", "Faster R-CNN-R50", 38.4, 41.5, "faster_rcnn-r50", "fkd", QUOTED, STRONGER),
+    ("FKD", "RetinaNet-R50", 37.4, 39.6, "retinanet-r50", "fkd", QUOTED, UNKNOWN),
     ("FGD", "Faster R-CNN-R50", 38.4, 42.0, "faster_rcnn-r50", "fgd", "their repository", STRONGER),
     ("FGD", "RetinaNet-R50", 37.4, 40.7, "retinanet-r50", "fgd", "their repository", STRONGER),
     ("FGD", "FCOS-R50", 38.5, 42.7, "fcos-r50", "fgd", "their repository", STRONGER),
     ("FGD", "RepPoints-R50", 38.6, 42.0, None, None, "their repository", NO_REPPOINTS),
     ("FGD", "GFL-R50", 40.2, 43.5, None, None, "their repository", NO_GFL),
-    ("MGD", "Faster R-CNN-R50", 38.4, 42.1, "faster_rcnn-r50", "mgd", "their repository", STRONGER),
-    ("MGD", "RetinaNet-R50", 37.4, 41.0, "retinanet-r50", "mgd", "their repository", STRONGER),
+    ("MGD", "Faster R-CNN-R50", 38.4, 42.1, "faster_rcnn-r50", "mgd", "their repository", UNKNOWN),
+    ("MGD", "RetinaNet-R50", 37.4, 41.0, "retinanet-r50", "mgd", "their repository", UNKNOWN),
     ("MGD", "RepPoints-R50", 38.6, 42.3, None, None, "their repository", NO_REPPOINTS),
-    ("PKD", "Faster R-CNN-R50", 38.4, 40.3, "faster_rcnn-r50", "pkd", "mmrazor", "from R101"),
+    ("PKD", "Faster R-CNN-R50", 38.4, 40.3, "faster_rcnn-r50", "pkd", "mmrazor", FROM_R101),
     ("PKD", "RetinaNet-R50", 37.4, 40.8, "retinanet-r50", "pkd", "mmrazor", "from X101"),
     ("PKD from FCOS, 1x", "RetinaNet-R50", 36.5, 40.3, "retinanet-r50", "pkd_fcos", "mmrazor", "from FCOS-X101"),
     ("PKD from Mask R-CNN-Swin", "RetinaNet-R50", 37.4, 41.5, None, None, "mmrazor", NO_MASKS),
     ("PKD", "RepPoints-R50", 38.6, 42.3, None, None, "mmrazor", NO_REPPOINTS),
-    ("CWD", "GFL-R50", 40.2, 41.9, None, None, "mmrazor", f"on scores of classes; {NO_GFL}"),
-    ("LD, positives alone, 1x", "GFL-R50", 40.1, 41.1, None, None, "their repository", NO_GFL),
-    ("LD, 1x", "GFL-R50", 40.1, 42.1, None, None, "their repository", NO_GFL),
-    ("CrossKD", "GFL-R50", 40.2, 43.7, None, None, "their repository", NO_GFL),
-    ("CrossKD", "RetinaNet-R50", 37.4, 39.7, "retinanet-r50", "crosskd", "their repository", "from R101"),
-    ("CrossKD", "FCOS-R50", 38.5, 41.1, "fcos-r50", "crosskd", "their repository", "from R101"),
+    ("CWD", "GFL-R50", 40.2, 41.9, None, None, "mmrazor", NO_GFL),
+    ("LD, positives alone, 1x", "GFL-R50", 40.1, 41.1, GFL, "ld_positives", "their repository", LIKE_GFL),
+    ("LD, 1x", "GFL-R50", 40.1, 42.1, GFL, "ld", "their repository", LIKE_GFL),
+    ("CrossKD", "GFL-R50", 40.2, 43.7, GFL, "crosskd", "their repository", LIKE_GFL),
+    ("CrossKD", "RetinaNet-R50", 37.4, 39.7, "retinanet-r50", "crosskd", "their repository", FROM_R101),
+    ("CrossKD", "FCOS-R50", 38.5, 41.1, "fcos-r50", "crosskd", "their repository", FROM_R101),
     ("CrossKD", "ATSS-R50", 39.4, 41.8, None, None, "their repository", NO_ATSS),
-    ("CrossKD + PKD", "GFL-R50", 40.2, 43.9, None, None, "their repository", NO_GFL),
-    ("CrossKD + PKD", "RetinaNet-R50", 37.4, 39.8, "retinanet-r50", "crosskd_pkd", "their repository", "from R101"),
-    ("CrossKD + PKD", "FCOS-R50", 38.5, 41.3, "fcos-r50", "crosskd_pkd", "their repository", "from R101"),
+    ("CrossKD + PKD", "GFL-R50", 40.2, 43.9, GFL, "crosskd_pkd", "their repository", LIKE_GFL),
+    (
+        "CrossKD + PKD",
+        "RetinaNet-R50",
+        37.4,
+        39.8,
+        "retinanet-r50",
+        "crosskd_pkd",
+        "their repository",
+        FROM_R101,
+    ),
+    ("CrossKD + PKD", "FCOS-R50", 38.5, 41.3, "fcos-r50", "crosskd_pkd", "their repository", FROM_R101),
     ("CrossKD + PKD", "ATSS-R50", 39.4, 41.8, None, None, "their repository", NO_ATSS),
 )
-DETECTORS = _DETECTORS
 
 
 def of_recipe(row: str, column: str, recipe: str, variant: str, reported: float, source: str, **more: Any) -> Cell:
@@ -184,23 +207,20 @@ def together() -> Iterator[Cell]:
             if text == "-":
                 continue
             variant = variants.get(column)
-            if variant == "dicod" and not recipe.endswith("-r50"):
-                variant = "all"
-            if variant == "dicod" and recipe.endswith("qr50"):
+            if variant == "dicod" and recipe not in ("faster_rcnn-r50", "retinanet-r50"):
                 variant = "all"
             known = not text.endswith("?")
-            more = {} if known else {"verified": False}
+            more: dict[str, Any] = {} if known else {"verified": False}
             source = "paper, table 2" if known else "a note on the published version"
             value = float(text.rstrip("?"))
-            shown = column.replace("+", " + ")
+            title = column.replace("+", " + ")
             unknown = recipe.startswith("ssd") and column in ("FKD", "DICOD+FKD")
             if variant is None or unknown:
                 reason = "which detector taught was not published" if unknown else NO_GID
-                yield {"row": row, "column": shown, "recipe": None, "reported": value, "source": source, **more} | {
-                    "reason": reason
-                }
+                cell = {"row": row, "column": title, "recipe": None, "reported": value, "source": source}
+                yield {**cell, **more, "reason": reason}
             else:
-                yield of_recipe(row, shown, recipe, variant, value, source, **more)
+                yield of_recipe(row, title, recipe, variant, value, source, **more)
 
 
 def overlaps() -> Iterator[Cell]:
@@ -222,19 +242,20 @@ def ablation() -> Iterator[Cell]:
 def classifiers() -> Iterator[Cell]:
     """How many objects the teachers name rightly."""
     for row, (variant, value) in CLASSIFIERS.items():
-        more = {"stage": "classifier", "number": "accuracy"}
-        yield of_recipe(row, "objects of COCO", "ssd300-ablation", variant, value, "paper", **more)
+        cell = of_recipe(row, "objects of COCO", "ssd300-ablation", variant, value, "paper, section 4")
+        yield {**cell, "stage": "classifier", "number": "accuracy"}
 
 
 def detectors() -> Iterator[Cell]:
     """From a larger detector; the student alone is in the note."""
     for row, column, before, after, recipe, variant, source, said in DETECTORS:
         gained = f"{after - before:+.1f} over {before}"
+        more: dict[str, Any] = {"verified": False} if source == QUOTED else {}
         if recipe is None or variant is None:
             cell = {"row": row, "column": column, "recipe": None, "reported": after, "source": source}
-            yield {**cell, "note": gained, "reason": said}
+            yield {**cell, **more, "note": gained, "reason": said}
         else:
-            yield of_recipe(row, column, recipe, variant, after, source, note=f"{gained}; {said}")
+            yield of_recipe(row, column, recipe, variant, after, source, note=f"{gained}; {said}", **more)
 
 
 TABLES: Mapping[str, tuple[str, str, str, Any]] = {
@@ -246,7 +267,12 @@ TABLES: Mapping[str, tuple[str, str, str, Any]] = {
         together,
     ),
     "overlaps": ("AP by the overlap asked for, SSD300-VGG16 on COCO 2017", "AP, %", "", overlaps),
-    "ablation": ("SSD300-VGG16 on COCO 2017, one choice at a time", "mAP, %", "The student alone has 25.6.", ablation),
+    "ablation": (
+        "SSD300-VGG16 on COCO 2017, one choice at a time",
+        "mAP, %",
+        "The student alone has 25.6.",
+        ablation,
+    ),
     "classifiers": ("Classifiers of the objects of COCO", "top-1 %", "", classifiers),
     "detectors": (
         "Students of a larger detector, COCO 2017",

@@ -83,7 +83,7 @@ def test_labels_of_other_data_are_refused(stored, shapes, classifier_teacher):
 def test_labels_of_another_order_of_classes_are_refused(stored, shapes, classifier_teacher):
     folder, _ = stored
     shapes.class_names = tuple(reversed(shapes.class_names))
-    with pytest.raises(CheckpointError, match="circle, square, cross.*cross, square, circle"):
+    with pytest.raises(CheckpointError, match=r"circle, square, cross.*cross, square, circle"):
         read_labels(folder, shapes, classifier_teacher)
 
 
@@ -91,7 +91,7 @@ def test_labels_of_other_crops_are_refused(stored, shapes, classifier, names):
     folder, _ = stored
     facts = DataConfig((3, 16, 16), (0.4,) * 3, (0.2,) * 3, names)
     larger = ClassifierTeacher(classifier, facts, names, crop_size=24)
-    with pytest.raises(CheckpointError, match="crops of 16 pixels.*24"):
+    with pytest.raises(CheckpointError, match=r"crops of 16 pixels.*24"):
         read_labels(folder, shapes, larger)
 
 

@@ -40,7 +40,7 @@ def colours(image):
 
 def test_lines_lie_on_the_edges_of_the_box():
     one = sample()
-    image = drawn(one.image, one.boxes, one.labels, None, ("a", "b"))
+    image = drawn(one.image, one.boxes, one.labels)
     factor = SIDE / 80
     assert image.size == (SIDE, round(60 * factor))
     for x, y in ((10, 35), (40, 35), (25, 50)):
@@ -79,9 +79,21 @@ def test_nothing_to_draw():
     assert colours(image) <= {(0, 0, 0), (255, 255, 255)} or image.width > SIDE
 
 
-def test_many_boxes_have_no_labels_and_many_classes_share_colours():
+def test_titles_of_any_length_and_classes_that_are_there():
+    one = sample(labels=[1])
+    named = opened(
+        before_and_after(one, found(0.9), found(0.9), class_names="ab", least=0, titles=("x" * 99, "y"))
+    )
+    plain = opened(before_and_after(one, found(0.9), found(0.9), class_names="ab", least=0))
+    assert named.size == plain.size
+    assert ORANGE in colours(plain.crop((0, plain.height - 30, 40, plain.height)))  # the only class there
+    assert BLUE not in colours(plain)
+
+
+def test_many_classes_share_colours_and_take_several_lines():
     boxes = [(x, y, x + 4, y + 4) for x in range(0, 70, 7) for y in range(0, 50, 9)]
     one = sample(boxes=boxes, labels=list(range(len(boxes))))
     names = [f"class {n}" for n in range(len(boxes))]
     image = opened(boxes_png(one, found(), class_names=names, least=0))
     assert len(colours(image)) > 8
+    assert image.height > opened(boxes_png(sample(), found(), class_names=names, least=0)).height

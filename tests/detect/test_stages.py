@@ -128,7 +128,9 @@ def test_labels_are_those_of_the_classifier(labels, classifier):
 def test_a_student_of_both_teachers_stands_alone(taught, tmp_path):
     made = run(tmp_path / "student", run_distill, distill_stage(labels="labels"), **taught)
     result = made.result()
-    used = {name.removeprefix("detection loss:") for name in result["components"] if name.startswith("detection loss")}
+    used = {
+        name.removeprefix("detection loss:") for name in result["components"] if name.startswith("detection loss")
+    }
     assert used == {"kd_cls", "kd_loc_pixels", "kd_loc_features", "pkd"}
     logged = {key for line in made.read_scalars() for key in line if key.startswith("loss/")}
     assert {f"loss/{name}" for name in used} <= logged
@@ -144,7 +146,12 @@ def test_stored_labels_teach_what_the_classifier_would(taught, tmp_path):
     """Crops of flipped images are the only difference; without flips there is none."""
     still = {**TRAIN, "augment": []}
     made = [
-        run(tmp_path / name, run_distill, distill_stage(detector=None, method="kd_cls", train=still, **more), **taught)
+        run(
+            tmp_path / name,
+            run_distill,
+            distill_stage(detector=None, method="kd_cls", train=still, **more),
+            **taught,
+        )
         for name, more in (("asked", {}), ("stored", {"labels": "labels"}))
     ]
     ours, theirs = ([line["loss/kd_cls"] for line in m.read_scalars() if "loss" in line] for m in made)
@@ -223,7 +230,7 @@ def test_a_comparison_has_its_control_and_an_equal_budget(taught, tmp_path, monk
     made = run(tmp_path / "students", run_compare, config, **taught)
     rows = made.tables()["comparison"]["rows"]
     methods = [row["method"] for row in rows]
-    assert {"control", "KD_cls", "PKD", "detector that teaches"} <= set(methods)
+    assert {"control", "KD_cls", "PKD", "teacher"} <= set(methods)
     assert len(made.trials()) == 6
     assert {len(t.read_scalars()) for t in made.trials()} == {len(made.trials()[0].read_scalars())}
     for row in (row for row in rows if row["method"] in ("control", "KD_cls", "PKD")):
@@ -232,7 +239,12 @@ def test_a_comparison_has_its_control_and_an_equal_budget(taught, tmp_path, monk
     assert (made.path / made.result()["model"]).is_file()
     assert {"ap", "ap50", "ap75", "error_cls", "error_loc"} <= set(made.figures())
     assert len(made.images()) == 2
-    assert [row["method"] for row in made.tables()["errors"]["rows"]] == ["control", "KD_cls", "PKD"]
+    assert [row["method"] for row in made.tables()["errors"]["rows"]] == [
+        "teacher",
+        "control",
+        "KD_cls",
+        "PKD",
+    ]
     assert not list(made.path.rglob("checkpoints"))
 
     # Finished trials are read back, not trained again.
@@ -321,7 +333,7 @@ def test_plans_name_steps_and_bytes(large, classifier, labels):
     assert (alone["steps"], alone["seconds"] > 0) == (4, True)
     assert plan_distill(distill_stage(), context, {})["steps"] == 4
     waiting = plan_distill(distill_stage(classifier="later"), context, {})
-    assert "later is not trained yet" in waiting["notes"][0]
+    assert "not made yet: later" in waiting["notes"][0]
     compare = CompareStage.model_validate(changed(detector="large", methods={"a": "pkd", "b": "cwd"}))
     planned = plan_compare(compare, context, {})
     assert planned["steps"] == 4 * 9

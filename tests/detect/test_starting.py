@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from limbeck.detect.starting import start_from
+from limbeck.detect.starting import start_backbone, start_from
 from limbeck.errors import CheckpointError, ModelError
 from limbeck.models import DataConfig, build
 from limbeck.models import save as save_classifier
@@ -71,9 +71,40 @@ def test_another_family_is_refused(saved):
 def test_files_without_a_detector_are_refused(tmp_path):
     net = build("resnet8", num_classes=2, in_channels=3)
     save_classifier(
-        net, tmp_path / "model.safetensors", spec=net.limbeck_spec, data=DataConfig((3, 8, 8), (0.5,) * 3, (0.5,) * 3)
+        net,
+        tmp_path / "model.safetensors",
+        spec=net.limbeck_spec,
+        data=DataConfig((3, 8, 8), (0.5,) * 3, (0.5,) * 3),
     )
     with pytest.raises(CheckpointError, match="no detector"):
         start_from(detector("small_ssd", 3, 0), tmp_path)
     with pytest.raises(CheckpointError, match="nowhere"):
         start_from(detector("small_ssd", 3, 0), tmp_path / "nowhere")
+
+
+def quarter(tmp_path):
+    torch.manual_seed(1)
+    net = build("quarter_resnet50", num_classes=4)
+    save_classifier(net, tmp_path / "body.safetensors", data=DataConfig(input_shape=(3, 32, 32), mean=(0.5,) * 3, std=(0.2,) * 3))
+    return net, tmp_path / "body.safetensors"
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_body_takes_the_weights_of_a_classifier(frozen, tmp_path):
+    trained, file = quarter(tmp_path)
+    net = build_detector(
+        "retinanet", num_classes=3, backbone="limbeck/quarter_resnet50", frozen_norms=frozen, fpn_channels=32
+    )
+    assert start_backbone(net, file) > 200
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        *_, last = net.eval().backbone.body(images)
+        torch.testing.assert_close(last, trained.eval().forward_features(images))
+
+
+def test_a_body_of_another_kind_is_refused(tmp_path):
+    _, file = quarter(tmp_path)
+    with pytest.raises(ModelError, match="is no classifier like the detector's body: 'conv1.weight'"):
+        start_backbone(detector("retinanet", 3, 0), file)
+    with pytest.raises(ModelError, match="the detector's body is no classifier"):
+        start_backbone(detector("small_ssd", 3, 0), file)

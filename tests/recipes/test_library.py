@@ -12,7 +12,8 @@ NAMES = catalogue.names()
 SMALL = [name for name in NAMES if name.startswith(("small_sets/", "soft_labels/"))]
 """Recipes of data-set distillation, whose stages count epochs and iterations instead of steps."""
 FLOWS = [name for name in NAMES if name.startswith("flow/")]
-CLASSIFIERS = [name for name in NAMES if name not in SMALL + FLOWS]
+DETECTORS = [name for name in NAMES if name.startswith("detect/")]
+CLASSIFIERS = [name for name in NAMES if name not in SMALL + FLOWS + DETECTORS]
 PAIR = "cifar100/resnet56-resnet20"
 LATER: set[str] = set()
 """Methods without a number in the published tables."""
@@ -41,7 +42,8 @@ def test_every_variant_reads(name, smoke):
         for recipe in found.values():
             for config in recipe.stages.values():
                 source = getattr(config, "source", None)
-                assert source.name == "digits" if source is not None else name in FLOWS
+                if name not in DETECTORS:
+                    assert source.name == "digits" if source is not None else name in FLOWS
                 if name in CLASSIFIERS:
                     assert (config.train.steps, config.train.workers) == (2, 0)
                 assert not any(isinstance(part, dict) and part.get("pretrained") for part in _values(config))
@@ -125,6 +127,56 @@ def test_a_flow_is_distilled_from_digits_or_points_in_seconds(name, variant, tmp
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FLOWS)
 def test_every_variant_of_flows_runs_in_two_steps(name, tmp_path):
+    for variant, recipe in load_variants(catalogue.read(name)[1], name=name, smoke=True).items():
+        run = run_recipe(recipe, tmp_path / str(variant), command=["test"], device="cpu")
+        assert all(stage.finished for stage in run.stages())
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_smoke_run_of_detectors_makes_its_scenes(name):
+    for recipe in load_variants(catalogue.read(name)[1], name=name, smoke=True).values():
+        for config in recipe.stages.values():
+            source = config.source.settings["of"] if config.source.name == "object_crops" else config.source
+            found = source["name"] if isinstance(source, dict) else source.name
+            assert found == "digit_scenes"
+            values = config.model_dump(mode="json")
+            assert not (values.get("model") or {}).get("pretrained_backbone")
+            if "train" in values:
+                assert (values["train"]["steps"], values["train"]["workers"]) == (2, 0)
+
+
+def test_the_paper_recipe_of_ssd_has_its_hyper_parameters():
+    recipe = load_recipe(catalogue.read("detect/ssd300-vgg16")[1], name="detect/ssd300-vgg16", variant="all")
+    student, train = recipe.stages["student"], recipe.stages["student"].train
+    assert [(term.loss.name, term.weight) for term in student.terms] == [
+        ("kd_cls", 0.4),
+        ("kd_loc_pixels", 0.15),
+        ("kd_loc_features", 0.15),
+    ]
+    assert recipe.stages["classifier"].source.settings["size"] == 112
+    assert (train.epochs, train.batch_size, train.schedule.settings["milestones"]) == (120, 64, [80, 110])
+    assert {"lr": 2e-3, "momentum": 0.9, "weight_decay": 5e-4}.items() <= train.optimizer.settings.items()
+    assert student.teaching.max_positives is None
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        ("detect/ssd300-vgg16", "all"),
+        ("detect/faster_rcnn-r50", "dicod_fkd"),
+        ("detect/distributions-r50", "ld"),
+        ("detect/digit-scenes", None),
+    ],
+)
+def test_a_detector_is_taught_on_digit_scenes_in_seconds(name, variant, tmp_path):
+    recipe = load_recipe(catalogue.read(name)[1], name=name, variant=variant, smoke=True)
+    run = run_recipe(recipe, tmp_path / "run", command=["test"], device="cpu")
+    assert all(stage.finished for stage in run.stages())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_variant_of_detectors_runs_in_two_steps(name, tmp_path):
     for variant, recipe in load_variants(catalogue.read(name)[1], name=name, smoke=True).items():
         run = run_recipe(recipe, tmp_path / str(variant), command=["test"], device="cpu")
         assert all(stage.finished for stage in run.stages())

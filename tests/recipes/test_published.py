@@ -103,6 +103,23 @@ def test_the_tables_of_flows_are_of_fid_and_name_the_number_of_a_cell():
     assert not cells["CIFAR-10, G", "2 evaluations"].verified
 
 
+def test_the_tables_of_detectors_hold_what_was_published(root):
+    cells = {(c.row, c.column): c for c in published.find("detect/compact")[0].cells}
+    assert len(cells) == 4 * 5 * 7
+    best = cells["SSD300-VGG16 + all", "mAR"]
+    assert (best.reported, best.number, best.variant) == (40.4, "AR100", "all")
+    cells = {(c.row, c.column): c for c in published.find("detect/together")[0].cells}
+    assert cells["RetinaNet-R50", "DICOD + FKD"].reported == 40.7
+    assert not cells["SSD512-VGG16", "DICOD + FKD"].verified
+    cells = {(c.row, c.column): c for c in published.find("detect/overlaps")[0].cells}
+    assert (cells["loc + KD_loc", "0.90"].reported, cells["loc + KD_loc", "0.90"].number) == (8.4, "AP90")
+    assert published.find("detect/detectors")[0].cells[0].note.startswith("+0.7 over 38.4")
+    files = runpy.run_path(str(root / "schemas" / "detection_library.py"))["files"]()
+    for name, text in files.items():
+        there = (catalogue.LIBRARY / name).read_text(encoding="utf-8")
+        assert there == text, "run: python schemas/detection_library.py"
+
+
 def test_the_files_in_the_library_are_what_their_source_says(root):
     files = runpy.run_path(str(root / "schemas" / "library.py"))["files"]()
     assert len(files) > 20

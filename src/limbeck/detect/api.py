@@ -212,7 +212,11 @@ def _run(
     training: DetectTraining = checked("train", DetectTraining, dict(train or {}))
     taught: Teaching = checked("teaching", Teaching, dict(teaching or {}))
     measured: Scoring = checked("scoring", Scoring, dict(scoring or {}))
-    teaches = {"classifier": classifier is not None or labels is not None, "detector": detector is not None}
+    teaches = {
+        "classifier": classifier is not None,
+        "detector": detector is not None,
+        "labels": labels is not None,
+    }
     if verb == "distill" and not any(teaches.values()) and method is None:
         raise ConfigError("who teaches? classifier=<module or file>, detector=<module or file>, or both.")
     terms = default_terms(**teaches) if method is None else checked("method", Method, method)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from limbeck.bounds import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt
-from limbeck.detect.methods import DEFAULTS, METHODS
+from limbeck.detect.methods import METHODS, default_method
 from limbeck.engine._registry import OPTIMIZERS, SCHEDULES
 from limbeck.errors import did_you_mean
 from limbeck.losses._registry import DETECTION_LOSSES
@@ -81,6 +81,8 @@ class Scoring(Config):
 
     split: Literal["train", "validation", "test"] = "test"
     """Which split; the one that training never saw, unless only plumbing is to be tried."""
+    limit: PositiveInt | None = None
+    """Measure on at most so many images, spread evenly over the split; all of them unless given."""
     max_detections: PositiveInt = 100
     """Detections an image that count, as COCO has it."""
     foreground_iou: Fraction = 0.5
@@ -218,26 +220,31 @@ class DistillStage(_Taught):
 
     kind: Literal["detect.distill"] = "detect.distill"
     method: Method | None = None
-    """A published method by name, or terms; unless given, dicod for a classifier, pkd for a detector, and both for
-    both."""
+    """A published method by name, or terms; unless given, dicod for a classifier, kd_cls for stored labels alone,
+    pkd for a detector, and their sum for both."""
 
     @property
     def terms(self) -> tuple[Term, ...]:
         """The method's terms, the usual one for these teachers unless one was named."""
         if self.method is not None:
             return self.method
-        return default_terms(classifier=self.classifier is not None, detector=self.detector is not None)
+        return default_terms(
+            classifier=self.classifier is not None,
+            detector=self.detector is not None,
+            labels=self.labels is not None,
+        )
 
     @model_validator(mode="after")
     def _is_taught(self) -> Self:
-        if self.classifier is None and self.detector is None and not self.terms:
+        if not self.terms and (self.classifier, self.detector, self.labels) == (None, None, None):
             raise ValueError("who teaches? classifier: <stage or file>, detector: <stage or file>, or both")
         return self
 
 
-def default_terms(*, classifier: bool, detector: bool) -> tuple[Term, ...]:
+def default_terms(*, classifier: bool, detector: bool, labels: bool) -> tuple[Term, ...]:
     """What these teachers usually do."""
-    return tuple(Term.model_validate(dict(term)) for term in METHODS[DEFAULTS[classifier, detector]])
+    terms = default_method(classifier=classifier, detector=detector, labels=labels)
+    return tuple(Term.model_validate(dict(term)) for term in terms)
 
 
 class CompareStage(_Taught):

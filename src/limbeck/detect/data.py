@@ -7,7 +7,7 @@ from torch import Tensor
 
 from limbeck.detect.config import SourceSpec
 from limbeck.errors import DataError
-from limbeck.protocols import DetectionSource
+from limbeck.protocols import DetectionSample, DetectionSource
 from limbeck.sources.detection.building import build_detection
 
 
@@ -38,3 +38,34 @@ def require_objects(source: DetectionSource, what: str) -> None:
 def split_of(spec: SourceSpec, split: str) -> DetectionSource:
     """A split of a source as a recipe names it."""
     return build_detection(spec.name, split=split, **spec.settings)  # type: ignore[arg-type]
+
+
+class SomeImages:
+    """A detection source of fewer images, spread evenly over another's; what is known of all is that of the whole.
+
+    Args:
+        source: the whole.
+        limit: how many at most.
+
+    Example:
+        >>> from limbeck.sources.detection import digit_scenes
+        >>> some = SomeImages(digit_scenes(count=10), 3)
+        >>> len(some), some.places
+        (3, (0, 3, 6))
+    """
+
+    def __init__(self, source: DetectionSource, limit: int) -> None:
+        count = min(limit, len(source))
+        self.source = source
+        self.places = tuple(len(source) * place // count for place in range(count))
+        self.class_names, self.category_ids = source.class_names, source.category_ids
+        self.mean, self.std, self.skipped = source.mean, source.std, source.skipped
+        self.fingerprint = f"{source.fingerprint}/{count}"
+        self.box_counts = [source.box_counts[place] for place in self.places]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> DetectionSample:
+        """One image with its objects."""
+        return self.source[self.places[index]]

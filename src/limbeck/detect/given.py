@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from torch import nn
-from torchvision.models.detection import FCOS, SSD, FasterRCNN, RetinaNet
+from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
+from torchvision.models.detection.ssd import SSD
 
 from limbeck.errors import ModelError
 from limbeck.protocols import DetectionSource

@@ -36,10 +36,18 @@ METHODS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
 }
 """Name -> terms. Each is what `limbeck.detect` takes for `method`."""
 
-DEFAULTS: Mapping[tuple[bool, bool], str] = {
-    (True, False): "dicod",
-    (False, True): "pkd",
-    (True, True): "dicod+pkd",
-    (False, False): "alone",
-}
-"""(A classifier teaches, a detector teaches) -> the method unless one is named."""
+
+def default_method(*, classifier: bool, detector: bool, labels: bool) -> tuple[Mapping[str, Any], ...]:
+    """What these teachers usually do: their terms are simply added, as in the paper's table 2.
+
+    Args:
+        classifier: one teaches.
+        detector: a larger one teaches.
+        labels: a classifier's soft labels are stored.
+
+    Example:
+        >>> [term["loss"] for term in default_method(classifier=False, detector=True, labels=True)]
+        ['kd_cls', 'pkd']
+    """
+    first = METHODS["dicod"] if classifier else METHODS["kd_cls"] if labels else ()
+    return (*first, *(METHODS["pkd"] if detector else ()))

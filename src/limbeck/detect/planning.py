@@ -83,7 +83,7 @@ def _teachers(setting: Setting, config: DistillStage | CompareStage) -> tuple[Te
         if one is not None and not (one in setting.context.inputs and setting.context.inputs[one].exists())
     ]
     if waiting:
-        return Teachers(), [f"timed without its teachers: {', '.join(waiting)} is not trained yet"]
+        return Teachers(), [f"timed without its teachers, not made yet: {', '.join(waiting)}"]
     return setting.teachers(config), []
 
 

@@ -16,6 +16,7 @@ from limbeck.protocols import DetectionSource
 from limbeck.runs.folder import StageFolder
 
 MODEL_FILE = "model.safetensors"
+MOST_BARS = 12
 RECALLS = [place / 100 for place in range(101)]
 
 
@@ -45,7 +46,7 @@ def write_detector(
     """
     scores, best = fitted.scores, fitted.fit.best_epoch
     save(fitted.model, folder.path / MODEL_FILE, class_names=tuple(source.class_names), notes=dict(notes))
-    write_scores(folder, {"detector": scores}, judge)
+    write_scores(folder, {folder.name: scores}, judge)
     if pictures:
         write_pictures(folder, judge, scores)
     result = {
@@ -135,7 +136,11 @@ def _write_classes(folder: StageFolder, scores: Mapping[str, Scores], judge: Jud
 
 
 def _write_errors(folder: StageFolder, scores: Mapping[str, Scores]) -> None:
-    first = next(iter(scores.values())).errors
+    names, first = list(scores), next(iter(scores.values())).errors
+    # More bars than that are no picture any more; the table has them all.
+    kinds = sorted(MAIN_ERRORS, key=lambda kind: -max(found.errors.dAP[kind] for found in scores.values()))
+    kinds = kinds[: max(1, MOST_BARS // len(scores))]
+    whose = f": {names[0]}" if len(names) == 1 else ""
     folder.write_table(
         "errors",
         {
@@ -157,8 +162,9 @@ def _write_errors(folder: StageFolder, scores: Mapping[str, Scores]) -> None:
     folder.write_figure(
         "errors",
         {
-            "title": "What each kind of error costs",
-            "caption": "AP that would be gained without it; lower is better.",
+            "title": f"What each kind of error costs{whose}",
+            "caption": f"AP{100 * first.foreground_iou:.0f} that would be gained without it; lower is better."
+            + ("" if len(kinds) == len(MAIN_ERRORS) else f" The {len(kinds)} that cost most."),
             "kind": "bars",
             "unit": "fraction",
             "bars": [
@@ -167,6 +173,7 @@ def _write_errors(folder: StageFolder, scores: Mapping[str, Scores]) -> None:
                     "value": found.errors.dAP[kind],
                 }
                 for kind in MAIN_ERRORS
+                if kind in kinds
                 for name, found in scores.items()
             ],
         },
@@ -178,16 +185,18 @@ def _write_precision_recall(folder: StageFolder, scores: Mapping[str, Scores]) -
     for name, found in scores.items():
         for iou, by_class in found.coco.precision.items():
             curves = [curve for curve in by_class.values() if curve[0] == curve[0]]
-            if curves:
+            if curves and (len(scores) == 1 or iou == CURVE_IOUS[0]):
                 mean = [sum(values) / len(values) for values in zip(*curves, strict=True)]
-                label = f"IoU {iou:g}" if len(scores) == 1 else f"{name}, IoU {iou:g}"
+                label = f"IoU {iou:g}" if len(scores) == 1 else name
                 lines.append({"label": label, "x": RECALLS, "y": mean})
     if lines:
         folder.write_figure(
             "precision_recall",
             {
                 "title": "Precision and recall",
-                "caption": "Mean over classes.",
+                "caption": "Mean over classes."
+                if len(scores) == 1
+                else f"Mean over classes, at an overlap (IoU) of {CURVE_IOUS[0]:g}.",
                 "kind": "lines",
                 "unit": "fraction",
                 "x_label": "recall",
@@ -239,7 +248,8 @@ def write_pictures(folder: StageFolder, judge: Judge, scores: Scores) -> None:
         folder.write_image(
             f"boxes-{place}",
             boxes_png(sample, found, class_names=judge.source.class_names, least=judge.scoring.picture_score),
-            f"Image {sample.image_id}: true boxes (left), found ones (right).",
+            f"Image {sample.image_id}: true boxes, and those found with a score of at least "
+            f"{judge.scoring.picture_score:g}.",
         )
 
 
@@ -257,6 +267,7 @@ def write_comparing_pictures(
                 after[1].predictions[place],
                 class_names=judge.source.class_names,
                 least=judge.scoring.picture_score,
+                titles=(before[0], after[0]),
             ),
             f"Image {sample.image_id}: true boxes, {before[0]}, {after[0]}.",
         )

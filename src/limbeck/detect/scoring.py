@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from limbeck.detect.config import Scoring
-from limbeck.detect.data import picture, require_objects
+from limbeck.detect.data import SomeImages, picture, require_objects
 from limbeck.engine import Machine
 from limbeck.engine.gather import gathered_objects
 from limbeck.measures.detection import CocoScores, Errors, coco_scores, errors_by_iou, tide_errors
@@ -24,10 +24,12 @@ MAIN_ERRORS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 ERROR_WORDS: Mapping[str, str] = {
     "Cls": "classification",
     "Loc": "localisation",
-    "Both": "both",
+    "Both": "class and box",
     "Dupe": "duplicate",
     "Bkg": "background",
     "Miss": "missed",
+    "FalsePos": "all false positives",
+    "FalseNeg": "all misses",
 }
 
 
@@ -52,6 +54,9 @@ class Scores:
             for name, value in self.coco.numbers().items()
             if value == value  # no object of that size is no score of 0
         }
+        for iou, value in self.coco.by_iou.items():
+            if value == value:
+                found.setdefault(f"AP{round(100 * iou)}", {"value": value, "unit": "fraction", "better": "higher"})
         for name in MAIN_ERRORS:
             if self.errors.dAP[name] == self.errors.dAP[name]:
                 found[f"error_{name}"] = {"value": self.errors.dAP[name], "unit": "fraction", "better": "lower"}
@@ -74,7 +79,8 @@ class Judge:
     def __init__(self, source: DetectionSource, scoring: Scoring, machine: Machine) -> None:
         require_library()
         require_objects(source, "measure")
-        self.source, self.scoring, self.machine = source, scoring, machine
+        self.scoring, self.machine = scoring, machine
+        self.source = source if scoring.limit is None else SomeImages(source, scoring.limit)
 
     @property
     def classes(self) -> int:

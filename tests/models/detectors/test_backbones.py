@@ -24,6 +24,7 @@ ALL = (4, 8, 16, 32)
         "timm/resnet10t",
         "timm/mobilenetv3_small_050",
         "timm/test_efficientnet",
+        "limbeck/quarter_resnet50",
     ],
 )
 def test_maps_have_the_strides_and_channels_that_they_say(backbone):
@@ -95,3 +96,8 @@ def test_refusals():
         build_detector("ssd", num_classes=2, backbone="timm/test_vit")
     with pytest.raises(ModelError, match="no map of stride 8"):
         build_detector("ssd", num_classes=2, backbone="torchvision/swin_t")
+
+
+def test_a_model_of_ours_has_no_weights_to_fetch():
+    with pytest.raises(ModelError, match="start_backbone"):
+        body_of("limbeck/quarter_resnet50", strides=ALL, pretrained=True, frozen_norms=False)

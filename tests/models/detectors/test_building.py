@@ -29,6 +29,13 @@ def test_small_ssd_is_the_one_of_the_measurements():
     assert net.anchor_generator.num_anchors_per_location() == [4] * 4
 
 
+def test_the_first_default_box_has_the_first_scale():
+    net = build_detector("small_ssd", num_classes=3, scales=(0.2, 0.3, 0.4, 0.5, 0.6))
+    assert net.anchor_generator.scales == [0.2, 0.3, 0.4, 0.5, 0.6]
+    with pytest.raises(ModelError, match="4 maps take 5 scales"):
+        build_detector("small_ssd", num_classes=3, scales=(0.2, 0.3))
+
+
 def test_size_is_height_and_width():
     net = build_detector("small_ssd", num_classes=3, size=(60, 80)).eval()
     images, _ = net.transform([torch.rand(3, 30, 30)])

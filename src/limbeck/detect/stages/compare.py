@@ -121,7 +121,8 @@ def _teacher_rows(setting: Setting, config: CompareStage, teachers: Teachers) ->
         logits = label_objects(source, teachers.classifier, device=setting.device)
         rows.append(
             {
-                "method": f"classifier ({accuracy(logits, source):.1%} of the test objects)",
+                "method": "classifier",
+                "note": f"The classifier is right about {accuracy(logits, source):.1%} of the test objects.",
                 "parameters": parameters(teachers.classifier.model),
             }
         )
@@ -129,7 +130,7 @@ def _teacher_rows(setting: Setting, config: CompareStage, teachers: Teachers) ->
         scores = setting.judge(teachers.detector.detector)
         rows.append(
             {
-                "method": "detector that teaches",
+                "method": "teacher",
                 **{key: getattr(scores.coco, key) for key in HEADLINES},
                 **{f"error_{name}": scores.errors.dAP[name] for name in MAIN_ERRORS},
                 "parameters": parameters(teachers.detector.detector),
@@ -159,12 +160,12 @@ def write_comparison(
     """
     rows = [_row(name, found, results[CONTROL]) for name, found in results.items()]
     folder.write_table("comparison", _table(rows, teacher_rows, seeds))
-    folder.write_table("errors", _error_table(results))
+    folder.write_table("errors", _error_table(results, teacher_rows))
     for key in HEADLINES:
-        folder.write_figure(key.lower(), _bars(results, key, key))
+        folder.write_figure(key.lower(), _bars(results, key, key, better="higher"))
     for kind in ("Cls", "Loc"):
         title = f"What {ERROR_WORDS[kind]} errors cost"
-        folder.write_figure(f"error_{kind.lower()}", _bars(results, f"error_{kind}", title))
+        folder.write_figure(f"error_{kind.lower()}", _bars(results, f"error_{kind}", title, better="lower"))
     won = next(row for row in rows if row["method"] == best)
     folder.write_result(
         {
@@ -211,26 +212,24 @@ def _table(
             {"key": f"{key}_sd", "label": "± sd", "unit": "fraction"},
         )
     ]
+    drawn = f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'} ({', '.join(map(str, seeds))})"
     return {
-        "title": f"Equal budget, {len(seeds)} seeds ({', '.join(map(str, seeds))})",
+        "title": f"Equal budget, {drawn}",
         "columns": [
             {"key": "method", "label": "Method"},
             *headlines,
             {"key": "difference", "label": "AP over control", "unit": "points", "better": "higher"},
             {"key": "wins", "label": "Seeds won"},
-            {"key": "error_Cls", "label": "Cls errors cost", "unit": "fraction", "better": "lower"},
-            {"key": "error_Loc", "label": "Loc errors cost", "unit": "fraction", "better": "lower"},
             {"key": "parameters", "label": "Parameters", "unit": "count"},
             {"key": "seconds", "label": "Training", "unit": "s"},
         ],
         "rows": [*teachers, *rows],
-        "note": "Every detector starts from the same weights as the control of its seed and sees the same "
-        "images in "
-        "the same order. What errors cost: AP50 that would be gained without them (TIDE).",
+        "note": "Every detector starts from the same weights as the control of its seed and sees the same images "
+        "in the same order." + "".join(f" {row['note']}" for row in teachers if "note" in row),
     }
 
 
-def _error_table(results: Results) -> dict[str, Any]:
+def _error_table(results: Results, teachers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "title": "What each kind of error costs",
         "columns": [
@@ -241,18 +240,26 @@ def _error_table(results: Results) -> dict[str, Any]:
             ),
         ],
         "rows": [
-            {"method": method, **{name: _mean(found, f"error_{name}") for name in MAIN_ERRORS}}
-            for method, found in results.items()
+            *(
+                {"method": row["method"], **{name: row[f"error_{name}"] for name in MAIN_ERRORS}}
+                for row in teachers
+                if f"error_{MAIN_ERRORS[0]}" in row
+            ),
+            *(
+                {"method": method, **{name: _mean(found, f"error_{name}") for name in MAIN_ERRORS}}
+                for method, found in results.items()
+            ),
         ],
         "note": "TIDE's categories, mean over seeds: the AP that would be gained if this kind alone were "
         "repaired.",
     }
 
 
-def _bars(results: Results, key: str, title: str) -> dict[str, Any]:
+def _bars(results: Results, key: str, title: str, *, better: str) -> dict[str, Any]:
     return {
         "title": title,
-        "caption": "Mean over seeds with one standard deviation; dots are single seeds.",
+        "caption": "Mean over seeds with one standard deviation; dots are single seeds. "
+        f"{better.capitalize()} is better.",
         "kind": "bars",
         "unit": "fraction",
         "bars": [

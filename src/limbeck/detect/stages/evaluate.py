@@ -5,6 +5,7 @@ from __future__ import annotations
 from limbeck.detect.config import EvaluateStage
 from limbeck.detect.left_out import write_left_out
 from limbeck.detect.products import summary_of, write_comparing_pictures, write_pictures, write_scores
+from limbeck.detect.scoring import ERROR_WORDS
 from limbeck.detect.stages._shared import open_setting
 from limbeck.detect.units import number
 from limbeck.measures.detection import compare_errors
@@ -38,7 +39,10 @@ def run_evaluate(config: EvaluateStage, folder: StageFolder, context: StageConte
                     {"key": "after", "label": name, "unit": "fraction", "better": "lower"},
                     {"key": "change", "label": "Change", "unit": "fraction", "better": "lower"},
                 ],
-                "rows": [change._asdict() for change in changes],
+                "rows": [
+                    {**change._asdict(), "category": ERROR_WORDS[change.category].capitalize()}
+                    for change in changes
+                ],
             },
         )
     best = max(names, key=lambda name: scores[name].coco.AP)

@@ -10,12 +10,11 @@ from torch.nn import functional as F
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.ssd import SSD
 
-from limbeck.bounds import PositiveInt
+from limbeck.bounds import Positive, PositiveInt
 
 CHANNELS = (16, 32, 64, 64, 64)
 """Of the five blocks, at width 8."""
 HEADS = 4
-SCALES = (0.08, 0.17, 0.34, 0.6, 0.8)
 
 
 def small_ssd(
@@ -25,11 +24,12 @@ def small_ssd(
     width: PositiveInt = 8,
     mean: Sequence[float] = (0.485, 0.456, 0.406),
     std: Sequence[float] = (0.229, 0.224, 0.225),
+    scales: Sequence[Positive] = (0.08, 0.17, 0.34, 0.6, 0.8),
 ) -> SSD:
     """A stem and five residual blocks of stride 2 under SSD heads [liu2016ssd]: 0.3 million parameters at width 8.
 
     Heads sit on the last four maps, of strides 8 to 64, with four default boxes a cell of aspect ratios 1, 2 and
-    1/2 and relative sizes from 0.08 to 0.8. Nothing of it is pre-trained.
+    1/2. Nothing of it is pre-trained.
 
     Args:
         num_classes: classes of objects, the background not among them.
@@ -37,6 +37,8 @@ def small_ssd(
         width: channels of the stem; all others grow with it.
         mean: subtracted from each channel of an image in [0, 1]; ImageNet's.
         std: divides each channel afterwards; ImageNet's.
+        scales: side of each map's default boxes relative to the image, and one more; the first is best a little
+            below the size of the usual object.
 
     Returns:
         torchvision's `SSD`.
@@ -47,7 +49,9 @@ def small_ssd(
         297224
     """
     height, across = size
-    boxes = DefaultBoxGenerator([[2]] * HEADS, scales=list(SCALES))
+    if len(scales) != HEADS + 1:
+        raise ValueError(f"{HEADS} maps take {HEADS + 1} scales; got {len(scales)}")
+    boxes = DefaultBoxGenerator([[2]] * HEADS, scales=list(scales))
     return SSD(
         _Backbone(width),
         boxes,

@@ -185,10 +185,10 @@ class TwoStageCandidates(Candidates):
         large = ((boxes[:, 2:] - boxes[:, :2]) >= rpn.min_size).all(-1)
         scores = torch.where(large & (scores >= rpn.score_thresh), scores, DROPPED)
         # What is dropped comes last there, so it suppresses nothing.
-        padded = with_two_more(boxes)
-        kept = box_ops.nms(padded, with_two_more(scores), rpn.nms_thresh)
-        stays = torch.zeros_like(padded[:, 0]).index_put((kept,), torch.ones_like(padded[0, 0]))[: len(scores)]
-        return boxes, torch.where(stays > 0, scores, DROPPED)
+        padded = with_two_more(scores)
+        kept = box_ops.nms(with_two_more(boxes), padded, rpn.nms_thresh)
+        kept_scores = torch.full_like(padded, DROPPED).scatter(0, kept, padded[kept])
+        return boxes, kept_scores[: len(scores)]
 
 
 KINDS: dict[type[nn.Module], type[Candidates]] = {
