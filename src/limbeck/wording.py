@@ -29,6 +29,19 @@ _BOUNDS = {
 }
 
 
+def with_article(kind: str) -> str:
+    """A kind of artefact as it stands in a sentence.
+
+    Example:
+        >>> with_article("object_labels"), with_article("image_set"), with_article("flow"), with_article("pairs")
+        ('object labels', 'an image set', 'a flow', 'pairs')
+    """
+    words = kind.replace("_", " ")
+    if words.endswith("s") and not words.endswith("ss"):
+        return words
+    return f"an {words}" if words[:1] in "aeiou" else f"a {words}"
+
+
 def plain_words(problem: Mapping[str, Any]) -> str:
     """One validation problem as "must be ...", without the value that was given.
 

@@ -14,6 +14,7 @@ from limbeck.detect.classifier import ClassifierTeacher
 from limbeck.detect.labels import write_labels
 from limbeck.errors import ConfigError, DataError, InputError, MissingExtraError, ModelError
 from limbeck.models import DataConfig, build, save
+from limbeck.sources.detection.building import build_detection
 
 SCENES = {"name": "digit_scenes", "count": 4, "size": 48, "objects": [1, 2], "clutter": 0}
 SSD = {"name": "small_ssd", "size": [64, 64], "width": 4}
@@ -110,6 +111,36 @@ def test_a_detector_is_measured_as_the_run_says(shapes, tmp_path):
     for given in (run.model, run.model_file, str(run.model_file)):
         found = evaluate(given, shapes)
         assert found.numbers()["AP"]["value"] == pytest.approx(run.numbers["AP"])
+
+
+def test_training_images_are_not_measured_unasked(shapes, tmp_path):
+    with pytest.raises(ConfigError, match="test_source is missing"):
+        train(SSD, shapes, train=BUDGET, scoring=QUIET, out=tmp_path / "run")
+    run = train(SSD, shapes, train=BUDGET, scoring={**QUIET, "split": "train"}, out=tmp_path / "run")
+    # An object is measured as it is, whatever its split is called.
+    found = evaluate(run.model, shapes, scoring={"split": "validation"})
+    assert found.numbers()["AP"]["value"] == pytest.approx(run.numbers["AP"])
+
+
+def test_what_is_measured_has_the_classes_that_were_learnt(shapes, tmp_path):
+    other = copy.copy(shapes)
+    other.class_names = tuple(reversed(shapes.class_names))
+    with pytest.raises(ConfigError, match="test_source has the classes cross, square, circle"):
+        train(SSD, shapes, test_source=other, train=BUDGET, out=tmp_path / "run")
+
+
+def test_the_best_epoch_is_not_chosen_on_what_is_measured(tmp_path):
+    stand_in = build_detection("digit_scenes", split="validation", **{k: v for k, v in SCENES.items() if k != "name"})
+    budget = {**BUDGET, "evaluate_every": 1, "keep": "best"}
+    with pytest.raises(ConfigError, match="would choose the epoch on the very images that are measured"):
+        train(SSD, SCENES, test_source=stand_in, train=budget, out=tmp_path / "run")
+
+
+def test_a_limit_that_leaves_no_object_is_told(shapes, detectors):
+    shapes.samples = [shapes.samples[2], *shapes.samples]
+    shapes.box_counts = [0, *shapes.box_counts]
+    with pytest.raises(DataError, match="none of the 1 images of the split has a box"):
+        evaluate(detectors("small_ssd"), shapes, scoring={"limit": 1})
 
 
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):

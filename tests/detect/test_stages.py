@@ -296,6 +296,9 @@ def test_detectors_are_measured_side_by_side(large, tmp_path):
     assert [row["detector"] for row in rows] == ["large", "small"]
     for name, folder in (("large", large), ("small", student)):
         assert result["numbers"][f"{name}_AP"]["value"] == pytest.approx(folder.result()["numbers"]["AP"]["value"])
+    for name in ("cost_cls", "cost_loc"):
+        assert [bar["label"] for bar in made.figures()[name]["bars"]] == ["large", "small"]
+    assert [line["label"] for line in made.figures()["precision_recall"]["series"]] == ["large", "small"]
     assert {"category", "before", "after", "change"} <= set(made.tables()["change-small"]["rows"][0])
     assert len(made.images()) == 1
 

@@ -11,6 +11,7 @@ from limbeck.models import DataConfig, build
 from limbeck.models import save as save_classifier
 from limbeck.models.detectors import build_detector, save
 
+DATA = DataConfig(input_shape=(3, 32, 32), mean=(0.5,) * 3, std=(0.2,) * 3)
 SMALL = {"size": (64, 64), "fpn_channels": 32, "backbone": "torchvision/resnet18"}
 SETTINGS = {"small_ssd": {"size": (64, 64), "width": 4}}
 
@@ -52,6 +53,27 @@ def test_other_classes_take_all_but_the_class_layers(name, saved):
     assert not any("backbone" in key for key in fresh)
 
 
+@pytest.mark.parametrize("name", ["small_ssd", "retinanet", "fcos", "faster_rcnn"])
+def test_as_many_classes_of_other_names_are_other_classes(name, saved):
+    trained, file = saved(name)
+    net = detector(name, 3, 0)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    for names in (("a", "c", "b"), ("x", "y", "z")):
+        fresh = start_from(net, file, class_names=names)
+        assert fresh
+        assert all("classification_head" in key or "box_predictor" in key for key in fresh)
+        for key, value in net.state_dict().items():
+            assert torch.equal(value, before[key] if key in fresh else trained.state_dict()[key])
+    assert start_from(net, file, class_names=("a", "b", "c")) == []
+
+
+def test_only_the_layers_of_classes_may_differ(saved, tmp_path):
+    _, file = saved("faster_rcnn")
+    other = build_detector("faster_rcnn", num_classes=3, box_channels=64, **SMALL)
+    with pytest.raises(ModelError, match=r"'roi_heads.box_head.fc6.weight' is missing on one side or of another"):
+        start_from(other, file)
+
+
 def test_another_width_is_refused_and_nothing_is_changed(saved):
     _, file = saved("small_ssd")
     torch.manual_seed(0)
@@ -85,7 +107,7 @@ def test_files_without_a_detector_are_refused(tmp_path):
 def quarter(tmp_path):
     torch.manual_seed(1)
     net = build("quarter_resnet50", num_classes=4)
-    save_classifier(net, tmp_path / "body.safetensors", data=DataConfig(input_shape=(3, 32, 32), mean=(0.5,) * 3, std=(0.2,) * 3))
+    save_classifier(net, tmp_path / "body.safetensors", data=DATA, spec=net.limbeck_spec)
     return net, tmp_path / "body.safetensors"
 
 
@@ -104,7 +126,7 @@ def test_a_body_takes_the_weights_of_a_classifier(frozen, tmp_path):
 
 def test_a_body_of_another_kind_is_refused(tmp_path):
     _, file = quarter(tmp_path)
-    with pytest.raises(ModelError, match="is no classifier like the detector's body: 'conv1.weight'"):
+    with pytest.raises(ModelError, match=r"is no classifier like the detector's body: 'conv1.weight'"):
         start_backbone(detector("retinanet", 3, 0), file)
     with pytest.raises(ModelError, match="the detector's body is no classifier"):
         start_backbone(detector("small_ssd", 3, 0), file)

@@ -110,6 +110,27 @@ def test_terms_wait_until_their_start(detectors, watched, classifier_teacher, ba
     assert float(task.step({**batch, "number": 3}).terms["pkd"]) > 0
 
 
+@pytest.mark.parametrize(("number", "speaks"), [(2, False), (3, True), (5, True)])
+def test_an_epoch_ends_its_step_early(number, speaks, detectors, watched, batch):
+    # Three batches an epoch, two a step: the second epoch begins with step 2.
+    student = detectors("small_ssd")
+    teachers = Teachers(None, watched("small_ssd"))
+    terms = [Term.model_validate({"loss": "pkd", "start": 2})]
+    bound = bind(terms, student, teachers, examples=batch["images"][:1])
+    task = DetectTask(student, bound, teachers, accumulation=2, epoch_batches=3)
+    task.root.train()
+    assert ("pkd" in task.step({**batch, "number": number}).terms) == speaks
+
+
+def test_a_term_does_not_take_the_place_of_a_loss(detectors, classifier_teacher, batch):
+    student, teachers = detectors("small_ssd"), Teachers(classifier_teacher)
+    terms = [Term.model_validate({"loss": "kd_cls", "name": "classification"})]
+    task = DetectTask(student, bind(terms, student, teachers, examples=batch["images"][:1]), teachers)
+    task.root.train()
+    with pytest.raises(ConfigError, match=r"a term is named 'classification', as one of the detector's own"):
+        task.step(batch)
+
+
 def test_weights_scale_terms(detectors, classifier_teacher, batch):
     found = []
     for weight in (0.4, 0.8):

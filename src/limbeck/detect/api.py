@@ -88,7 +88,7 @@ def distill(
         detector: a larger one: a module, a model file or the folder of a stage.
         method: a published method by name, or a list of terms; the usual one for the teachers unless given.
         labels: folder of a stage `detect.label`: soft labels that are stored.
-        test_source: what to measure on, beside a source that is no name.
+        test_source: what to measure on, beside a source that is no name; with the same classes.
         train: the training block of a recipe: epochs, batch_size, optimizer, augment, ...
         teaching: the teaching block of a recipe: crop_size, max_positives, ...
         scoring: the scoring block of a recipe.
@@ -187,7 +187,7 @@ def evaluate(
     """
     measured: Scoring = checked("scoring", Scoring, dict(scoring or {}))
     machine = Machine(device=device)
-    data = _split(source, measured.split)
+    data = _split(source, measured.split) if isinstance(source, str | Mapping) else source
     return Judge(data, measured, machine)(_detector(detector, data, machine).eval())
 
 
@@ -223,6 +223,11 @@ def _run(
     machine = Machine(device=device, precision=training.precision)
     learnt = _split(source, "train")
     tested = test_source if test_source is not None else _split(source, measured.split)
+    if list(tested.class_names) != list(learnt.class_names):
+        raise ConfigError(
+            f"test_source has the classes {', '.join(list(tested.class_names)[:6])}, the source "
+            f"{', '.join(list(learnt.class_names)[:6])}. Both need the same in the same order."
+        )
     student = _student(model, learnt, seed)
     teachers = (
         _teachers(classifier, detector, labels, learnt, taught, machine) if verb == "distill" else Teachers()
@@ -291,7 +296,13 @@ def _split(source: Any, split: str) -> DetectionSource:
         return split_of(spec, split)
     if split == "validation":
         raise ConfigError(
-            "train.evaluate_every measures a validation split, which a source given as an object lacks."
+            "train.evaluate_every and scoring.split ask for a validation split, which a source given as an object "
+            "lacks."
+        )
+    if split == "test":
+        raise ConfigError(
+            "test_source is missing: a source given as an object has no test split, and what is learnt says little "
+            'when it is measured. To do so all the same: scoring={"split": "train"}.'
         )
     found: DetectionSource = source
     return found

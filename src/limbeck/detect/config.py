@@ -125,6 +125,22 @@ class Term(Config):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] | None = None
     """Name in the records; the loss's name unless given."""
 
+    @model_validator(mode="after")
+    def _reads_what_it_says(self) -> Self:
+        inputs = set(DETECTION_LOSSES.describe(self.loss.name).inputs)
+        for setting, asked in _READERS.items():
+            if getattr(self, setting) != type(self).model_fields[setting].default and not asked & inputs:
+                raise ValueError(f"'{setting}' says nothing to the loss '{self.loss.name}'; remove it")
+        return self
+
+
+_READERS: Mapping[str, frozenset[str]] = {
+    "taps": frozenset({"predicted_maps", "true_maps"}),
+    "levels": frozenset({"student_maps", "teacher_maps", "anchor_masks"}),
+    "tower": frozenset({"crossed_logits", "crossed_boxes", "crossed_sides"}),
+}
+"""Setting of a term -> the inputs that it bears upon."""
+
 
 def _terms(value: Any) -> Any:
     if isinstance(value, str):
@@ -247,6 +263,20 @@ def default_terms(*, classifier: bool, detector: bool, labels: bool) -> tuple[Te
     return tuple(Term.model_validate(dict(term)) for term in terms)
 
 
+CONTROL = "control"
+"""The row of the undistilled detector: the same budget, labels alone."""
+
+
+def folder_word(method: str) -> str:
+    """A method's name in the table as part of a folder's.
+
+    Example:
+        >>> folder_word("both, PKD")
+        'both--PKD'
+    """
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in method)
+
+
 class CompareStage(_Taught):
     """Train one detector by several methods over several seeds with an equal budget, beside a control."""
 
@@ -263,6 +293,12 @@ class CompareStage(_Taught):
     def _check(self) -> Self:
         if not self.methods:
             raise ValueError("methods is empty; name at least one, e.g. {both: dicod}")
+        if CONTROL in self.methods:
+            raise ValueError(f"methods: '{CONTROL}' is the undistilled detector, which is always there; rename it")
+        folders: dict[str, str] = {}
+        for name in self.methods:
+            if folders.setdefault(folder_word(name), name) != name:
+                raise ValueError(f"methods: '{folders[folder_word(name)]}' and '{name}' would share a folder")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds must be distinct and at least one (got {list(self.seeds)})")
         return self

@@ -79,10 +79,13 @@ def fit_detector(
 
     Raises:
         DataError: no image has a box.
-        ConfigError: stored labels beside augmentations that change what a crop shows, or a teacher missing.
+        ConfigError: stored labels beside augmentations that change what a crop shows, a teacher missing, or a best
+            epoch that would be chosen on the test images.
         ModelError: networks that do not fit together.
     """
     require_objects(source, "learn")
+    if training.keep == "best" and validation is not None:
+        _require_apart(validation, judge)
     teachers = teachers or Teachers()
     augment = [partial(DETECTION_AUGMENTS[spec.name], **spec.settings) for spec in training.augment]
     if teachers.labels is not None:
@@ -101,7 +104,9 @@ def fit_detector(
         rank=machine.rank,
         world=machine.world,
     )
-    task = DetectTask(detector, bound, teachers, accumulation=training.accumulation)
+    task = DetectTask(
+        detector, bound, teachers, accumulation=training.accumulation, epoch_batches=len(loader)
+    )
     task.root.keep_in_eval(frozen)
     task.root.train()
     own = sum(p.numel() for p in detector.parameters())
@@ -128,6 +133,14 @@ def fit_detector(
 def examples_of(source: DetectionSource, device: torch.device) -> list[Tensor]:
     """A few images in [0, 1], to probe networks with."""
     return [picture(source, place, device) for place in range(min(EXAMPLES, len(source)))]
+
+
+def _require_apart(validation: Judge, judge: Judge) -> None:
+    if judge.scoring.split == "test" and validation.source.fingerprint == judge.source.fingerprint:
+        raise ConfigError(
+            "train.keep: best would choose the epoch on the very images that are measured: the data have no test "
+            "split of their own, so that of validation stands in. Say keep: last, or give the source a test split."
+        )
 
 
 def _require_fixed(training: DetectTraining, augment: Sequence[Any]) -> None:

@@ -9,6 +9,7 @@ from torchvision.models.detection.ssd import SSD
 from limbeck.errors import ModelError
 from limbeck.protocols import DetectionSource
 
+_FAMILIES: tuple[type[nn.Module], ...] = (SSD, RetinaNet, FCOS, FasterRCNN)
 _COUNTS = (
     "head.classification_head.num_columns",
     "head.classification_head.num_classes",
@@ -28,7 +29,7 @@ def require_detector(model: nn.Module, source: DetectionSource, *, what: str) ->
     Raises:
         ModelError: no detector of a family that can be watched, or one of another number of classes.
     """
-    if not isinstance(model, SSD | RetinaNet | FCOS | FasterRCNN):
+    if not isinstance(model, _FAMILIES):
         raise ModelError(
             f"{what}: {type(model).__name__} is no detector. Needed is torchvision's SSD, RetinaNet, FCOS or "
             'FasterRCNN, as limbeck.models.detectors.build_detector makes them, or a name such as "small_ssd".'

@@ -16,7 +16,6 @@ from limbeck.protocols import DetectionSource
 from limbeck.runs.folder import StageFolder
 
 MODEL_FILE = "model.safetensors"
-MOST_BARS = 12
 RECALLS = [place / 100 for place in range(101)]
 
 
@@ -136,11 +135,7 @@ def _write_classes(folder: StageFolder, scores: Mapping[str, Scores], judge: Jud
 
 
 def _write_errors(folder: StageFolder, scores: Mapping[str, Scores]) -> None:
-    names, first = list(scores), next(iter(scores.values())).errors
-    # More bars than that are no picture any more; the table has them all.
-    kinds = sorted(MAIN_ERRORS, key=lambda kind: -max(found.errors.dAP[kind] for found in scores.values()))
-    kinds = kinds[: max(1, MOST_BARS // len(scores))]
-    whose = f": {names[0]}" if len(names) == 1 else ""
+    first = next(iter(scores.values())).errors
     folder.write_table(
         "errors",
         {
@@ -159,23 +154,37 @@ def _write_errors(folder: StageFolder, scores: Mapping[str, Scores]) -> None:
             "They do not add up to what is missing to 100 %.",
         },
     )
+    caption = f"AP{100 * first.foreground_iou:.0f} that would be gained without them; lower is better."
+    if len(scores) == 1:
+        (name,) = scores
+        _write_costs(
+            folder,
+            "errors",
+            f"What each kind of error costs: {name}",
+            caption,
+            {ERROR_WORDS[kind]: first.dAP[kind] for kind in MAIN_ERRORS},
+        )
+        return
+    # One figure a kind, so that a detector has the same colour in all; the table has the other kinds.
+    for kind in ("Cls", "Loc"):
+        _write_costs(
+            folder,
+            f"cost_{kind.lower()}",
+            f"What {ERROR_WORDS[kind]} errors cost",
+            caption,
+            {name: found.errors.dAP[kind] for name, found in scores.items()},
+        )
+
+
+def _write_costs(folder: StageFolder, file: str, title: str, caption: str, costs: Mapping[str, float]) -> None:
     folder.write_figure(
-        "errors",
+        file,
         {
-            "title": f"What each kind of error costs{whose}",
-            "caption": f"AP{100 * first.foreground_iou:.0f} that would be gained without it; lower is better."
-            + ("" if len(kinds) == len(MAIN_ERRORS) else f" The {len(kinds)} that cost most."),
+            "title": title,
+            "caption": caption,
             "kind": "bars",
             "unit": "fraction",
-            "bars": [
-                {
-                    "label": ERROR_WORDS[kind] if len(scores) == 1 else f"{ERROR_WORDS[kind]}, {name}",
-                    "value": found.errors.dAP[kind],
-                }
-                for kind in MAIN_ERRORS
-                if kind in kinds
-                for name, found in scores.items()
-            ],
+            "bars": [{"label": label, "value": value} for label, value in costs.items()],
         },
     )
 

@@ -78,9 +78,9 @@ class Judge:
 
     def __init__(self, source: DetectionSource, scoring: Scoring, machine: Machine) -> None:
         require_library()
-        require_objects(source, "measure")
         self.scoring, self.machine = scoring, machine
         self.source = source if scoring.limit is None else SomeImages(source, scoring.limit)
+        require_objects(self.source, "measure")
 
     @property
     def classes(self) -> int:

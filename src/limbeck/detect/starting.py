@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -10,14 +12,17 @@ from limbeck.errors import ModelError
 from limbeck.models import load as load_model
 from limbeck.models.detectors.artefact import load
 from limbeck.models.detectors.backbones import Maps
+from limbeck.models.detectors.families import family_of
 
 
-def start_from(detector: nn.Module, path: Path) -> list[str]:
+def start_from(detector: nn.Module, path: Path, *, class_names: Sequence[str] = ()) -> list[str]:
     """Give a detector the weights of a trained one; heads for other classes start anew.
 
     Args:
         detector: changed in place.
         path: model file, or folder of a stage or run.
+        class_names: what it is to find, in the order of its labels. As many classes of other names, or in another
+            order, are other classes too.
 
     Returns:
         Names of what was left with its own values.
@@ -26,10 +31,18 @@ def start_from(detector: nn.Module, path: Path) -> list[str]:
         CheckpointError: no intact detector there.
         ModelError: more differs than the number of classes explains.
     """
-    known, own = load(path).state_dict(), detector.state_dict()
-    fitting = {name: value for name, value in known.items() if name in own and value.shape == own[name].shape}
+    trained = load(path)
+    known, own = trained.state_dict(), detector.state_dict()
+    head = f"{family_of(detector).class_layers}."
+    names: Any = trained.limbeck_data
+    others = bool(names.class_names and class_names) and list(names.class_names) != list(class_names)
+    fitting = {
+        name: value
+        for name, value in known.items()
+        if name in own and value.shape == own[name].shape and not (others and name.startswith(head))
+    }
     fresh = [name for name in own if name not in fitting]
-    odd = [name for name in fresh if name not in known or not _is_head(name)]
+    odd = [name for name in fresh if name not in known or not name.startswith(head)]
     odd += [name for name in known if name not in own]
     if odd:
         raise ModelError(
@@ -63,12 +76,8 @@ def start_backbone(detector: nn.Module, path: Path) -> int:
     odd = [name for name, value in own.items() if name not in known or known[name].shape != value.shape]
     if odd:
         raise ModelError(
-            f"start_backbone: {path} is no classifier like the detector's body: '{odd[0]}' is missing or of another "
-            f"shape ({len(odd)} of {len(own)} differ). Both need the same architecture."
+            f"start_backbone: {path} is no classifier like the detector's body: '{odd[0]}' is missing or of "
+            f"another shape ({len(odd)} of {len(own)} differ). Both need the same architecture."
         )
     body.network.load_state_dict({name: known[name] for name in own})
     return len(own)
-
-
-def _is_head(name: str) -> bool:
-    return any(part in name for part in ("head", "box_predictor"))

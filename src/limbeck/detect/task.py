@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from limbeck.detect.lesson import ASKS_HEAD, Lesson, Teachers
 from limbeck.detect.terms import BoundTerm
+from limbeck.errors import ConfigError
 from limbeck.models.detectors.watching import Watch
 from limbeck.protocols import Batch, StepOutput
 
@@ -50,6 +52,12 @@ class DetectorRoot(nn.Module):
         losses, seen = self._watch.forward(images, targets)
         if not self._terms:
             return losses
+        for term in self._terms:
+            if term.name in losses:
+                raise ConfigError(
+                    f"a term is named '{term.name}', as one of the detector's own losses ({', '.join(losses)}) is; "
+                    "give it another name."
+                )
         lesson = Lesson(seen, self._teachers, self.detector, heads=self._heads)
         return {**losses, **{term.name: term.value(lesson) for term in self._terms}}
 
@@ -66,7 +74,7 @@ class DetectTask:
         terms: of its method; none trains it alone.
         teachers: who teaches.
         accumulation: batches a step.
-        epoch_batches: batches an epoch.
+        epoch_batches: batches an epoch, by which the steps before a term's start are counted.
     """
 
     def __init__(
@@ -92,11 +100,18 @@ class DetectTask:
     def step(self, batch: Batch) -> StepOutput:
         """Forward passes of student and teachers, and the weighted sum."""
         found: dict[str, Tensor] = self.trainable(batch["images"], batch["targets"])
-        step = int(batch["number"]) // self._accumulation
-        waiting = {name for name, start in self._starts.items() if step < start}
+        waiting = {name for name, start in self._starts.items() if self._steps_before(batch) < start}
         terms = {n: value * (0.0 if n in waiting else self._weights.get(n, 1.0)) for n, value in found.items()}
         loss = torch.stack(tuple(terms.values())).sum()
         return StepOutput(loss, {n: value.detach() for n, value in terms.items() if n not in waiting})
+
+    def _steps_before(self, batch: Batch) -> int:
+        """Optimizer steps done when a batch comes; the last one of an epoch may be made of fewer batches."""
+        number = int(batch["number"])
+        if self._epoch_batches is None:
+            return number // self._accumulation
+        epochs, place = divmod(number, self._epoch_batches)
+        return epochs * math.ceil(self._epoch_batches / self._accumulation) + place // self._accumulation
 
     def close(self) -> None:
         """Take all hooks off."""

@@ -19,6 +19,7 @@ from limbeck.recipes.overlay import lay_smoke, lay_variant, override
 from limbeck.recipes.places import Problems
 from limbeck.recipes.problems import explain
 from limbeck.specs import StageConfig
+from limbeck.wording import with_article
 
 SCHEMA = 1
 """Version of what recipes may say; written into every run folder."""
@@ -307,7 +308,7 @@ def _reference_problem(
 ) -> str | None:
     if value in earlier:
         writes = type(stages[value]).OUTPUT if value in stages else needs
-        return None if writes == needs else f"stage '{value}' writes a {writes}; needed is a {needs}."
+        return None if writes == needs else f"stage '{value}' writes {with_article(writes)}; needed is {with_article(needs)}."
     if value in order:
         return f"stage '{value}' comes later or is this one; a stage can refer to earlier stages alone."
     if (base / value).exists():
@@ -326,4 +327,4 @@ def _artefact_problem(path: Path, needs: str) -> str | None:
     except (OSError, ValueError):
         return None
     writes = result.get("kind") if isinstance(result, dict) else None
-    return None if writes in (None, needs) else f"{path} holds a {writes}; needed is a {needs}."
+    return None if writes in (None, needs) else f"{path} holds {with_article(writes)}; needed is {with_article(needs)}."

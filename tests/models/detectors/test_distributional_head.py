@@ -15,6 +15,14 @@ def test_distance_is_the_mean():
     torch.testing.assert_close(distances(logits), torch.tensor([[0.5, 2.0, 1.0, 1.0]]))
 
 
+def test_distances_stay_in_float32_under_autocast():
+    logits = 3 * torch.randn(5, 4, 17, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = distances(logits)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, distances(logits))
+
+
 def test_focal_loss_is_a_mixture_of_two_cross_entropies():
     logits = torch.randn(5, 9, generator=torch.Generator().manual_seed(0))
     wanted = torch.tensor([0.0, 0.25, 3.5, 7.75, 6.0])

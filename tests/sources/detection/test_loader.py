@@ -111,8 +111,18 @@ def test_parts_of_processes_make_the_whole(scenes):
         assert torch.equal(batch["index"], torch.cat([half["index"] for half in halves]))
         both = [image for half in halves for image in half["images"]]
         assert all(torch.equal(x, y) for x, y in zip(batch["images"], both, strict=True))
-    empty = batches(digit_scenes(count=4, size=48), batch_size=3, world=3)
-    assert [(len(b["images"]), len(b["targets"]), len(b["index"])) for b in empty] == [(1, 1, 1), (0, 0, 0)]
+
+
+def test_no_process_goes_without_an_image():
+    few = digit_scenes(count=4, size=48)
+    last = [batches(few, batch_size=3, rank=rank, world=3)[-1] for rank in range(3)]
+    whole = batches(few, batch_size=3)[-1]
+    assert [b["index"].tolist() for b in last] == [whole["index"].tolist()] * 3
+    assert [(len(b["images"]), len(b["targets"])) for b in last] == [(1, 1)] * 3
+    two = [batches(digit_scenes(count=5, size=48), batch_size=3, rank=rank, world=3)[-1] for rank in range(3)]
+    assert {i for b in two for i in b["index"].tolist()} == set(
+        batches(digit_scenes(count=5, size=48), batch_size=3)[-1]["index"].tolist()
+    )
 
 
 def test_drop_last(scenes):

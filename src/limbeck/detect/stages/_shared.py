@@ -91,7 +91,8 @@ class Setting:
             config.model.name, num_classes=len(self.train.class_names), **config.model.settings
         )
         if config.start_from is not None:
-            start_from(detector, self.context.inputs[config.start_from])
+            weights = self.context.inputs[config.start_from]
+            start_from(detector, weights, class_names=self.train.class_names)
         if config.start_backbone is not None:
             start_backbone(detector, self.context.inputs[config.start_backbone])
         return detector.to(self.device)

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from limbeck.detect.config import CompareStage, Term
+from limbeck.detect.config import CONTROL, CompareStage, Term, folder_word
 from limbeck.detect.fitting import fit_detector
 from limbeck.detect.labels import accuracy, label_objects
 from limbeck.detect.left_out import write_left_out
@@ -22,8 +22,6 @@ from limbeck.measures import parameters
 from limbeck.protocols import StageContext
 from limbeck.runs.folder import StageFolder
 
-CONTROL = "control"
-"""The row of the undistilled detector: the same budget, labels alone."""
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -102,7 +100,7 @@ def trial_name(method: str, seed: int) -> str:
         >>> trial_name("both, PKD", 0)
         'both--PKD-s0'
     """
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in method) + f"-s{seed}"
+    return f"{folder_word(method)}-s{seed}"
 
 
 def _scores_of(setting: Setting, folder: StageFolder, trials: Mapping[str, int]) -> dict[str, Scores]:

@@ -78,7 +78,7 @@ class _RegressionHead(FCOSRegressionHead):  # type: ignore[misc]
 def distances(sides: Tensor) -> Tensor:
     """The mean distance of each side, in strides: from (..., 4, bins + 1) to (..., 4)."""
     steps = torch.arange(sides.shape[-1], device=sides.device, dtype=torch.float32)
-    return sides.float().softmax(-1) @ steps
+    return (sides.float().softmax(-1) * steps).sum(-1)  # a matrix product would be one of autocast's
 
 
 def distribution_focal(logits: Tensor, wanted: Tensor) -> Tensor:

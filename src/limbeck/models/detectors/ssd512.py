@@ -75,6 +75,7 @@ def _seven_maps(body: SSDFeatureExtractorVGG) -> SSDFeatureExtractorVGG:
         old = block[2]
         new = nn.Conv2d(old.in_channels, old.out_channels, kernel, stride=stride, padding=1)
         nn.init.xavier_uniform_(new.weight)
+        assert new.bias is not None
         nn.init.zeros_(new.bias)
         block[2] = new
     return body

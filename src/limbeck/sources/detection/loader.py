@@ -36,7 +36,8 @@ class DetectionLoader:
         device: where batches go.
         rank: number of this process.
         world: number of processes; each takes a contiguous part of every batch. Where a batch does not divide
-            evenly the parts differ by one image.
+            evenly the parts differ by one image; where it has fewer images than there are processes, as the last
+            one of an epoch may, some take the same image: a detector learns from one at least.
 
     Raises:
         DataError: settings that make no batch.
@@ -117,6 +118,7 @@ class DetectionLoader:
             first = batch * self.batch_size
             size = min(self.batch_size, len(self.source) - first)
             low, high = size * self.rank // self.world, size * (self.rank + 1) // self.world
+            high = max(high, low + 1)
             yield order[first + low : first + high]
 
     def _read(self, parts: Sequence[Sequence[int]], epoch: int) -> Iterator[Packed | InputError]:

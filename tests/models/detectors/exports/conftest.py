@@ -87,7 +87,7 @@ def certain_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     detector: Any = lively(build_detector("small_ssd", num_classes=3, **CASES["small_ssd"]))
     noise, plain = torch.rand(3, SIDE, SIDE), torch.full((3, SIDE, SIDE), 0.5)
-    heads = [head for head in detector.head.classification_head.module_list]
+    heads = list(detector.head.classification_head.module_list)
     for head in heads:
         nn.init.normal_(head.weight, std=0.5)
     for _ in range(100):

@@ -31,7 +31,7 @@ def test_objects_are_paired_whatever_their_order():
     turned = {name: value.flip(0) for name, value in wanted.items()}
     assert difference_of(wanted, turned) == 0
     assert difference_of(wanted, {**turned, "boxes": turned["boxes"] + 2}) == pytest.approx(0.1)
-    assert difference_of(wanted, {**turned, "labels": turned["labels"].flip(0)}) == float("inf")
+    assert difference_of(wanted, {**turned, "labels": torch.tensor([2, 2])}) == float("inf")
     assert difference_of(wanted, {name: value[:1] for name, value in wanted.items()}) == float("inf")
     assert difference_of(wanted, {**turned, "scores": turned["scores"] * float("nan")}) == float("inf")
     none = {name: value[:0] for name, value in wanted.items()}
@@ -50,7 +50,7 @@ def test_where_nothing_is_found_a_lower_threshold_is_compared_too(certain_file):
         found = copy_of(source)(image, threshold)
         return {**found, "boxes": found["boxes"] * 1.01}
 
-    with pytest.raises(ModelError, match="objects that differ by up to 0.01"):
+    with pytest.raises(ModelError, match=r"objects that differ by up to 0\.01"):
         compare_boxes(source, wrong, reader="a copy", tolerance=1e-5)
 
 
@@ -59,10 +59,8 @@ def test_what_rounding_decides_is_left_out(certain_file):
     (found,) = predict(source.detector, [source.images[0]])
     source.detector.score_thresh = float(found["scores"][2])  # the third is not above it, by nothing
 
-    def rounded(image, threshold):
-        return {
-            name: value for name, value in copy_of(source)(image, 0.0 if threshold is None else threshold).items()
-        }
+    def careless(image, threshold):
+        return copy_of(source)(image, 0.0)
 
     def copy(image, threshold):
         if image is source.images[0] and threshold is None:
@@ -70,8 +68,8 @@ def test_what_rounding_decides_is_left_out(certain_file):
         return copy_of(source)(image, threshold)
 
     assert compare_boxes(source, copy, reader="a copy", tolerance=1e-5).images == len(source.images) - 1
-    with pytest.raises(ModelError, match="finds .* objects where the detector finds"):
-        compare_boxes(source, rounded, reader="a copy", tolerance=1e-5)
+    with pytest.raises(ModelError, match=r"finds \d+ objects where the detector finds"):
+        compare_boxes(source, careless, reader="a copy", tolerance=1e-5)
 
 
 def test_a_copy_that_cannot_be_run(certain_file):

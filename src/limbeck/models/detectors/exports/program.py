@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,9 @@ def captured(source: DetectorSource, wrap: Callable[[Candidates], nn.Module]) ->
     """
     size = f"{source.size[0]} x {source.size[1]}"
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # torchvision describes its suppression to the tracer in an old way.
+            warnings.filterwarnings("ignore", message="`create_unbacked_symint`", category=FutureWarning)
             module = wrap(candidates_of(source.detector, source.size)).eval()
             program = torch.export.export(module, (source.images[0][None],), strict=False)
     except ModelError:
