@@ -343,7 +343,7 @@ CASES = {
     ),
     "a detector for stored labels": (
         distill("classifier: made/classifier, labels: made/detector"),
-        "holds a detector; needed is .* object_labels",
+        "holds a detector; needed are object labels",
     ),
     "a level that is not there": (
         distill("detector: made/detector, method: [{loss: pkd, levels: [p9]}]"),

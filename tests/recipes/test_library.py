@@ -154,7 +154,7 @@ def test_the_paper_recipe_of_ssd_has_its_hyper_parameters():
         ("kd_loc_features", 0.15),
     ]
     assert recipe.stages["classifier"].source.settings["size"] == 112
-    assert (train.epochs, train.batch_size, train.schedule.settings["milestones"]) == (120, 64, [80, 110])
+    assert (train.epochs, train.batch_size, train.schedule.settings["milestones"]) == (120, 64, (80, 110))
     assert {"lr": 2e-3, "momentum": 0.9, "weight_decay": 5e-4}.items() <= train.optimizer.settings.items()
     assert student.teaching.max_positives is None
 

@@ -308,7 +308,7 @@ def _reference_problem(
 ) -> str | None:
     if value in earlier:
         writes = type(stages[value]).OUTPUT if value in stages else needs
-        return None if writes == needs else f"stage '{value}' writes {with_article(writes)}; needed is {with_article(needs)}."
+        return None if writes == needs else f"stage '{value}' writes {_instead(writes, needs)}"
     if value in order:
         return f"stage '{value}' comes later or is this one; a stage can refer to earlier stages alone."
     if (base / value).exists():
@@ -327,4 +327,9 @@ def _artefact_problem(path: Path, needs: str) -> str | None:
     except (OSError, ValueError):
         return None
     writes = result.get("kind") if isinstance(result, dict) else None
-    return None if writes in (None, needs) else f"{path} holds {with_article(writes)}; needed is {with_article(needs)}."
+    return None if writes in (None, needs) else f"{path} holds {_instead(writes, needs)}"
+
+
+def _instead(writes: str, needs: str) -> str:
+    verb = "is" if with_article(needs)[:2] in ("a ", "an") else "are"
+    return f"{with_article(writes)}; needed {verb} {with_article(needs)}."
