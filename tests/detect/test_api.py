@@ -14,7 +14,7 @@ from limbeck.detect.classifier import ClassifierTeacher
 from limbeck.detect.labels import write_labels
 from limbeck.errors import ConfigError, DataError, InputError, MissingExtraError, ModelError
 from limbeck.models import DataConfig, build, save
-from limbeck.sources.detection.building import build_detection
+from limbeck.sources.detection.building import from_mapping
 
 SCENES = {"name": "digit_scenes", "count": 4, "size": 48, "objects": [1, 2], "clutter": 0}
 SSD = {"name": "small_ssd", "size": [64, 64], "width": 4}
@@ -130,7 +130,7 @@ def test_what_is_measured_has_the_classes_that_were_learnt(shapes, tmp_path):
 
 
 def test_the_best_epoch_is_not_chosen_on_what_is_measured(tmp_path):
-    stand_in = build_detection("digit_scenes", split="validation", **{k: v for k, v in SCENES.items() if k != "name"})
+    stand_in = from_mapping(SCENES, split="validation")
     budget = {**BUDGET, "evaluate_every": 1, "keep": "best"}
     with pytest.raises(ConfigError, match="would choose the epoch on the very images that are measured"):
         train(SSD, SCENES, test_source=stand_in, train=budget, out=tmp_path / "run")

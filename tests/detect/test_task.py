@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from limbeck.detect.config import Teaching, Term
-from limbeck.detect.lesson import Teachers
+from limbeck.detect.lesson import Lesson, Teachers
 from limbeck.detect.methods import METHODS
 from limbeck.detect.task import DetectTask
 from limbeck.detect.terms import bind
 from limbeck.errors import ConfigError, ModelError
+from limbeck.models.detectors.watching import Watch
 
 ONE_STAGE = ("small_ssd", "retinanet", "fcos")
 MAPS = ("fgfi", "defeat", "fkd", "fgd", "mgd", "pkd", "cwd", "wkd_maps")
@@ -60,6 +61,18 @@ def test_localisation_distillation_of_distributional_heads(detectors, watched, c
     output = task.step(batch)
     assert float(output.terms["ld"]) > 0
     assert float(output.terms["ld_classes"]) > 0
+
+
+def test_the_region_of_localisation_distillation_is_on_the_levels_of_the_objects(detectors):
+    student = detectors("fcos", bins=8, size=(128, 128)).train()
+    target = {"boxes": torch.tensor([[40.0, 40.0, 88.0, 88.0]]), "labels": torch.tensor([0])}
+    _, seen = Watch(student).forward([torch.rand(3, 128, 128)] * 2, [target] * 2)
+    lesson = Lesson(seen, Teachers(), student)
+    levels = [f.shape[-2] * f.shape[-1] for f in seen.features.values()]
+    positives = [int(part.sum()) for part in (lesson.matches[0] >= 0).split(levels)]
+    region = [int(part.sum()) for part in lesson.side_region[0].split(levels)]
+    assert positives[0] == sum(positives) > 0
+    assert region[0] > sum(region[1:])
 
 
 @pytest.mark.parametrize("name", [*ONE_STAGE, "faster_rcnn"])

@@ -301,8 +301,8 @@ def _split(source: Any, split: str) -> DetectionSource:
         )
     if split == "test":
         raise ConfigError(
-            "test_source is missing: a source given as an object has no test split, and what is learnt says little "
-            'when it is measured. To do so all the same: scoring={"split": "train"}.'
+            "test_source is missing: a source given as an object has no test split, and what is learnt says "
+            'little when it is measured. To do so all the same: scoring={"split": "train"}.'
         )
     found: DetectionSource = source
     return found

@@ -17,12 +17,15 @@ from limbeck.models.detectors.head_rest import Tower, before_activation, head_re
 from limbeck.models.detectors.rois import rois
 from limbeck.models.detectors.seen import Dense, Positives, Proposals, Seen
 from limbeck.models.detectors.watching import Watch
+from limbeck.numerics.boxes import centres
 from limbeck.numerics.channel_moments import restandardised
 from limbeck.numerics.class_relations import cosine_distance, relation_cost
 from limbeck.numerics.crops import box_crops, usable_boxes
 from limbeck.numerics.imitation import atss_thresholds, imitation_mask, valuable_region
 from limbeck.numerics.levels import resize_to
 
+ANCHOR_CELLS = 8
+"""Cells a side of the anchors of the detector that localisation distillation was published for."""
 DEFAULT_CROP = 112
 """Pixels a side of a crop where no classifier says what it was trained on; the paper's."""
 
@@ -343,7 +346,11 @@ class Lesson:
 
     @cached_property
     def side_region(self) -> Tensor:
-        """The valuable region of localisation distillation, bool (n, A)."""
+        """The valuable region of localisation distillation, bool (n, A).
+
+        Overlaps are those of anchors as large as the objects of their level, as in the paper's detector; the ones of
+        FCOS are single cells, which overlap no object well.
+        """
         sizes = [f.shape[-2] * f.shape[-1] for f in self.seen.features.values()]
         counts = [cells * per for cells, per in zip(sizes, self.seen.anchors_per_cell, strict=True)]
         return torch.stack(
@@ -353,7 +360,7 @@ class Lesson:
                     target["boxes"],
                     thresholds=atss_thresholds(anchors, target["boxes"], counts=counts),
                 )
-                for anchors, target in zip(self.anchors, self.seen.targets, strict=True)
+                for anchors, target in zip(map(_grown, self.anchors), self.seen.targets, strict=True)
             ]
         )
 
@@ -440,6 +447,12 @@ def common_levels(
             f"student and teacher share no feature level: {', '.join(student)} against {', '.join(teacher)}."
         )
     return found
+
+
+def _grown(cells: Tensor) -> Tensor:
+    """Boxes about the same middles, `ANCHOR_CELLS` times as wide and high."""
+    middle, half = centres(cells), ANCHOR_CELLS * (cells[:, 2:] - cells[:, :2]) / 2
+    return torch.cat((middle - half, middle + half), dim=1)
 
 
 def _some_of_each(image: Tensor, most: int) -> Tensor:

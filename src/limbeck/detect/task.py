@@ -55,8 +55,8 @@ class DetectorRoot(nn.Module):
         for term in self._terms:
             if term.name in losses:
                 raise ConfigError(
-                    f"a term is named '{term.name}', as one of the detector's own losses ({', '.join(losses)}) is; "
-                    "give it another name."
+                    f"a term is named '{term.name}', as one of the detector's own losses ({', '.join(losses)}) "
+                    "is; give it another name."
                 )
         lesson = Lesson(seen, self._teachers, self.detector, heads=self._heads)
         return {**losses, **{term.name: term.value(lesson) for term in self._terms}}

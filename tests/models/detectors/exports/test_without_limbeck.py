@@ -59,7 +59,8 @@ def test_the_same_objects_in_every_format(detector_file, certain_file, alone, pi
     save_file({str(number): image for number, image in enumerate(images)}, tmp_path / "images.safetensors")
     alone(READER, tmp_path)
     found, detector = load_file(tmp_path / "found.safetensors"), limbeck.load(path)
-    for number, image in enumerate(images[:2] if case == "retinanet" else images):
+    # In a plain image scores of untrained weights are equal, and which box is the first is anyone's guess.
+    for number, image in enumerate(images if case == "small_ssd" else images[:2]):
         (wanted,) = predict(detector, [image])
         for form, allowed in (("torchvision", 1e-5), ("torch", 1e-5), ("onnx", 1e-4)):
             copy = {name: found[f"{form}.{number}.{name}"] for name in ("boxes", "labels", "scores")}
