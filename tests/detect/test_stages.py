@@ -335,6 +335,9 @@ def test_plans_name_steps_and_bytes(large, classifier, labels):
     alone = plan_train(TrainStage.model_validate(COMMON), context, {})
     assert (alone["steps"], alone["seconds"] > 0) == (4, True)
     assert plan_distill(distill_stage(), context, {})["steps"] == 4
+    for start in ("start_from", "start_backbone"):
+        onwards = TrainStage.model_validate(changed(**{start: "later"}))
+        assert plan_train(onwards, context, {})["steps"] == 4
     waiting = plan_distill(distill_stage(classifier="later"), context, {})
     assert "not made yet: later" in waiting["notes"][0]
     compare = CompareStage.model_validate(changed(detector="large", methods={"a": "pkd", "b": "cwd"}))

@@ -124,6 +124,19 @@ def test_a_body_takes_the_weights_of_a_classifier(frozen, tmp_path):
         torch.testing.assert_close(last, trained.eval().forward_features(images))
 
 
+def test_a_body_may_be_the_features_of_a_classifier(tmp_path):
+    torch.manual_seed(1)
+    name = "torchvision/mobilenet_v3_small"
+    trained = build(name, num_classes=4)
+    save_classifier(trained, tmp_path / "body.safetensors", data=DATA, spec=trained.limbeck_spec)
+    net = build_detector("retinanet", num_classes=3, backbone=name, fpn_channels=32)
+    assert start_backbone(net, tmp_path / "body.safetensors") > 100
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        *_, last = net.eval().backbone.body(images)
+        torch.testing.assert_close(last, trained.eval().features(images))
+
+
 def test_a_body_of_another_kind_is_refused(tmp_path):
     _, file = quarter(tmp_path)
     with pytest.raises(ModelError, match=r"is no classifier like the detector's body: 'conv1.weight'"):

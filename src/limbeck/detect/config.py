@@ -164,8 +164,8 @@ class Teaching(Config):
     """Pixels a side of the crops that the classifier sees; those of its own input unless given, 112 in the
     paper."""
     max_positives: PositiveInt | None = 32
-    """Positives an image whose predicted boxes are cropped, drawn at random, which keeps the mean; null takes all,
-    as the released code does."""
+    """Positives an image whose predicted boxes are cropped, drawn at random; an image with more weighs as if it
+    had so many. null takes all, as the released code does."""
     least_side: Positive = 1.0
     """Pixels a side that a predicted box has inside the image to be cropped; the released code crops all of them,
     those outside come out mirrored."""

@@ -104,9 +104,7 @@ def fit_detector(
         rank=machine.rank,
         world=machine.world,
     )
-    task = DetectTask(
-        detector, bound, teachers, accumulation=training.accumulation, epoch_batches=len(loader)
-    )
+    task = DetectTask(detector, bound, teachers, accumulation=training.accumulation, epoch_batches=len(loader))
     task.root.keep_in_eval(frozen)
     task.root.train()
     own = sum(p.numel() for p in detector.parameters())

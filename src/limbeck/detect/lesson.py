@@ -348,8 +348,8 @@ class Lesson:
     def side_region(self) -> Tensor:
         """The valuable region of localisation distillation, bool (n, A).
 
-        Overlaps are those of anchors as large as the objects of their level, as in the paper's detector; the ones of
-        FCOS are single cells, which overlap no object well.
+        Overlaps are those of anchors as large as the objects of their level, as in the paper's detector; the ones
+        of FCOS are single cells, which overlap no object well.
         """
         sizes = [f.shape[-2] * f.shape[-1] for f in self.seen.features.values()]
         counts = [cells * per for cells, per in zip(sizes, self.seen.anchors_per_cell, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from limbeck.detect.config import (
@@ -87,6 +88,13 @@ def _teachers(setting: Setting, config: DistillStage | CompareStage) -> tuple[Te
     return setting.teachers(config), []
 
 
+def _with_weights_that_exist(setting: Setting, config: _Detector) -> Setting:
+    """Without initial weights of an earlier stage that has yet to make them."""
+    starts = {"start_from": config.start_from, "start_backbone": config.start_backbone}
+    later = {name: None for name, one in starts.items() if one is not None and one not in setting.context.inputs}
+    return replace(setting, config=config.model_copy(update=later)) if later else setting
+
+
 def _trained(
     setting: Setting,
     config: _Detector,
@@ -98,7 +106,7 @@ def _trained(
 ) -> dict[str, Any]:
     source, training = setting.train, config.train
     require_objects(source, "learn")
-    detector = setting.student(setting.seed)
+    detector = _with_weights_that_exist(setting, config).student(setting.seed)
     task = DetectTask(
         detector, bind(terms, detector, teachers, examples=examples_of(source, setting.device)), teachers
     )

@@ -14,6 +14,8 @@ from limbeck.models.detectors.artefact import load
 from limbeck.models.detectors.backbones import Maps
 from limbeck.models.detectors.families import family_of
 
+FEATURES = "features."
+
 
 def start_from(detector: nn.Module, path: Path, *, class_names: Sequence[str] = ()) -> list[str]:
     """Give a detector the weights of a trained one; heads for other classes start anew.
@@ -73,6 +75,8 @@ def start_backbone(detector: nn.Module, path: Path) -> int:
             "start_backbone: the detector's body is no classifier; ssd, retinanet, fcos and faster_rcnn have one."
         )
     known, own = load_model(path).state_dict(), body.network.state_dict()
+    # Networks of torchvision whose layers are all in `features` are followed from there.
+    known = {**known, **{name.removeprefix(FEATURES): value for name, value in known.items()}}
     odd = [name for name, value in own.items() if name not in known or known[name].shape != value.shape]
     if odd:
         raise ModelError(

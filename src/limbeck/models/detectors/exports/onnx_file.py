@@ -15,7 +15,7 @@ from limbeck.files import atomic_write
 from limbeck.models.detectors.exports.candidates import Candidates
 from limbeck.models.detectors.exports.card import write_detector_card
 from limbeck.models.detectors.exports.onnx_nodes import BOXES, SCORES, append_suppression, with_threshold
-from limbeck.models.detectors.exports.program import captured, facts, reads
+from limbeck.models.detectors.exports.program import captured, facts, quiet, reads
 from limbeck.models.detectors.exports.source import DetectorSource, Found, compare_boxes, open_detector
 from limbeck.models.exports.card import checked_licence
 from limbeck.models.exports.exported import COMPILED, Comparison, Exported
@@ -111,15 +111,16 @@ def converted(source: DetectorSource, opset: int) -> Any:
 
     program = captured(source, wrap)
     try:
-        written = torch.onnx.export(
-            program,
-            (source.images[0][None],),
-            dynamo=True,
-            input_names=["images"],
-            output_names=[BOXES, SCORES],
-            opset_version=opset,
-            verbose=False,
-        )
+        with quiet():
+            written = torch.onnx.export(
+                program,
+                (source.images[0][None],),
+                dynamo=True,
+                input_names=["images"],
+                output_names=[BOXES, SCORES],
+                opset_version=opset,
+                verbose=False,
+            )
     except Exception as error:  # the converter raises whatever it likes
         raise ModelError(
             f"{source.name} has no form in ONNX (opset {opset}): {missing_operator(error, program)}. "

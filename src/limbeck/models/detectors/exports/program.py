@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -28,9 +29,7 @@ def captured(source: DetectorSource, wrap: Callable[[Candidates], nn.Module]) ->
     """
     size = f"{source.size[0]} x {source.size[1]}"
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            # torchvision describes its suppression to the tracer in an old way.
-            warnings.filterwarnings("ignore", message="`create_unbacked_symint`", category=FutureWarning)
+        with torch.no_grad(), quiet():
             module = wrap(candidates_of(source.detector, source.size)).eval()
             program = torch.export.export(module, (source.images[0][None],), strict=False)
     except ModelError:
@@ -42,6 +41,14 @@ def captured(source: DetectorSource, wrap: Callable[[Candidates], nn.Module]) ->
         ) from error
     forget_paths(program)
     return program
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing is said of torchvision's own way to describe its suppression to a tracer, which is an old one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`create_unbacked_symint`", category=FutureWarning)
+        yield
 
 
 def reads(source: DetectorSource) -> str:
