@@ -143,6 +143,15 @@ def test_a_limit_that_leaves_no_object_is_told(shapes, detectors):
         evaluate(detectors("small_ssd"), shapes, scoring={"limit": 1})
 
 
+def test_a_single_image_at_the_end_of_an_epoch_is_seen_coming(shapes, tmp_path):
+    budget = {"epochs": 1, "batch_size": 5}  # six images
+    with pytest.raises(ConfigError, match=r"leaves a process a single image.*'backbone\.blocks\.4\.bn1' has one"):
+        train(SSD, shapes, test_source=shapes, train=budget, scoring=QUIET, out=tmp_path / "small")
+    larger = {**SSD, "size": [65, 65]}
+    run = train(larger, shapes, test_source=shapes, train=budget, scoring=QUIET, out=tmp_path / "larger")
+    assert run.numbers["steps"] == 2
+
+
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     from limbeck.detect.task import DetectTask
     from limbeck.errors import Interrupted

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,12 +20,14 @@ from limbeck.detect.terms import bind
 from limbeck.engine import FitResult, Machine, fit
 from limbeck.engine._registry import OPTIMIZERS, SCHEDULES
 from limbeck.errors import ConfigError
+from limbeck.models.detectors.watching import Watch
 from limbeck.models.partial_training import freeze, rate_factors
 from limbeck.protocols import DetectionSource, Records
 from limbeck.seeding import derive, seed_everything
 from limbeck.sources._registry import DETECTION_AUGMENTS
 from limbeck.sources.detection.augment import keeps_objects
 from limbeck.sources.detection.loader import DetectionLoader
+from limbeck.taps import evaluating
 
 EXAMPLES = 2
 
@@ -79,8 +82,8 @@ def fit_detector(
 
     Raises:
         DataError: no image has a box.
-        ConfigError: stored labels beside augmentations that change what a crop shows, a teacher missing, or a best
-            epoch that would be chosen on the test images.
+        ConfigError: stored labels beside augmentations that change what a crop shows, a teacher missing, a best
+            epoch that would be chosen on the test images, or a batch of one image that a norm cannot use.
         ModelError: networks that do not fit together.
     """
     require_objects(source, "learn")
@@ -107,6 +110,7 @@ def fit_detector(
     task = DetectTask(detector, bound, teachers, accumulation=training.accumulation, epoch_batches=len(loader))
     task.root.keep_in_eval(frozen)
     task.root.train()
+    _require_values(detector, loader)
     own = sum(p.numel() for p in detector.parameters())
     extra = sum(p.numel() for p in task.root.parameters()) - own
     try:
@@ -138,6 +142,32 @@ def _require_apart(validation: Judge, judge: Judge) -> None:
         raise ConfigError(
             "train.keep: best would choose the epoch on the very images that are measured: the data have no test "
             "split of their own, so that of validation stands in. Say keep: last, or give the source a test split."
+        )
+
+
+def _require_values(detector: nn.Module, loader: DetectionLoader) -> None:
+    """Refuse single images that a norm would find one value a channel in, now and not at the end of an epoch."""
+    last = len(loader.source) % loader.batch_size or loader.batch_size
+    if last // loader.world > 1:
+        return
+    values: dict[str, int] = {}
+
+    def listen(name: str, groups: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: values.update({name: inputs[0].numel() // groups})
+
+    with ExitStack() as stack:
+        for name, module in detector.named_modules():
+            if isinstance(module, nn.BatchNorm2d | nn.GroupNorm) and module.training:
+                groups = module.num_groups if isinstance(module, nn.GroupNorm) else module.num_features
+                stack.callback(module.register_forward_pre_hook(listen(name, groups)).remove)
+        stack.enter_context(evaluating(detector))
+        Watch(detector).look(examples_of(loader.source, loader.device)[:1])
+    single = [name for name, count in values.items() if count == 1]
+    if single:
+        raise ConfigError(
+            f"train.batch_size: {loader.batch_size} leaves a process a single image in a batch (of "
+            f"{len(loader.source)}), in which the norm '{single[0]}' has one value a channel and no deviation to "
+            "learn from. Choose another batch_size, or larger images."
         )
 
 

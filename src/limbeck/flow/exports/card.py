@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from limbeck.files import atomic_write
 from limbeck.flow.exports.source import FlowSource
 from limbeck.models.exports.exported import Comparison
 from limbeck.models.exports.origin import Origin, origin_of
-from limbeck.version import __version__
+from limbeck.models.exports.page import Page
 
-_SHOWN_CLASSES = 20
 _POINTS = (2, 1, 1)
 
 
@@ -40,42 +37,19 @@ def write_flow_card(
         licence: of the weights; unknown unless given.
     """
     origin = origin_of(source)
-    # JSON is YAML too, and nothing has to be escaped twice.
-    front = [f"{key}: {json.dumps(value)}" for key, value in _front(source, origin, library, licence).items()]
-    parts = [
-        "---",
-        *front,
-        "---",
-        "",
-        f"# {title}",
-        "",
-        _summary(source, origin),
-        "",
-        "## Use",
-        "",
-        "```python",
-        usage,
-        "```",
-        "",
-        reads,
-        "",
-        *_classes(source),
-        "## Facts",
-        "",
-        *_facts(source, origin),
-        "",
-        "## How these files were checked",
-        "",
-        *[f"- {one}" for one in compared],
-        "",
-        "## Licence",
-        "",
-        f"`{licence}`"
-        if licence
-        else "Not stated by whoever exported the model; those of its data and of its teacher may bind it.",
-        "",
-    ]
-    atomic_write(folder / "README.md", "\n".join(parts))
+    Page(
+        front=_front(source, origin, library, licence),
+        title=title,
+        summary=_summary(source, origin),
+        usage=usage,
+        reads=reads,
+        classes=source.flow.class_names,
+        order="by label",
+        facts=_facts(source, origin),
+        heading="Facts",
+        compared=compared,
+        licence=licence,
+    ).write(folder)
 
 
 def _front(source: FlowSource, origin: Origin, library: str, licence: str | None) -> dict[str, Any]:
@@ -114,19 +88,10 @@ def _size(source: FlowSource) -> str:
     return f"{height} x {width} with {channels} channel{'s' * (channels > 1)}"
 
 
-def _classes(source: FlowSource) -> list[str]:
-    names = source.flow.class_names
-    if not names:
-        return []
-    shown = ", ".join(f"{i} {name}" for i, name in enumerate(names[:_SHOWN_CLASSES]))
-    more = f", and {len(names) - _SHOWN_CLASSES} more" if len(names) > _SHOWN_CLASSES else ""
-    return [f"Classes, by label: {shown}{more}.", ""]
-
-
-def _facts(source: FlowSource, origin: Origin) -> list[str]:
+def _facts(source: FlowSource, origin: Origin) -> dict[str, str | None]:
     flow = source.flow
     settings = ", ".join(f"{key} {value}" for key, value in flow.parameterisation.settings.items())
-    facts = {
+    facts: dict[str, str | None] = {
         "network": f"`{source.name}`",
         "makes": " x ".join(map(str, flow.image_shape)) + " (channels, height, width), values in [-1, 1]",
         "time": "0 is data, 1 is noise; x_t = (1 - t) x + t z",
@@ -139,10 +104,5 @@ def _facts(source: FlowSource, origin: Origin) -> list[str]:
         "length": origin.training,
         "recipe": origin.recipe,
         "trained with": f"Limbeck {origin.limbeck}" if origin.limbeck else None,
-        "exported with": f"Limbeck {__version__}",
     }
-    return ["| | |", "|---|---|", *(f"| {key} | {_cell(value)} |" for key, value in facts.items() if value)]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return facts

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from limbeck.errors import InputError
-from limbeck.files import atomic_write
 from limbeck.models.exports.exported import Comparison
 from limbeck.models.exports.origin import Origin, origin_of
+from limbeck.models.exports.page import Page, numbers
 from limbeck.models.exports.source import Source
-from limbeck.version import __version__
-
-_SHOWN_CLASSES = 20
 
 
 def checked_licence(licence: str | None) -> str | None:
@@ -52,44 +48,19 @@ def write_card(
         licence: of the weights; unknown unless given.
     """
     origin = origin_of(source)
-    # JSON is YAML too, and nothing has to be escaped twice.
-    front = [
-        f"{key}: {json.dumps(value)}" for key, value in _front(source, origin, library, title, licence).items()
-    ]
-    parts = [
-        "---",
-        *front,
-        "---",
-        "",
-        f"# {title}",
-        "",
-        _summary(source, origin),
-        "",
-        "## Use",
-        "",
-        "```python",
-        usage,
-        "```",
-        "",
-        reads,
-        "",
-        *_classes(source),
-        "## Training",
-        "",
-        *_training(source, origin),
-        "",
-        "## How this file was checked",
-        "",
-        *[f"- {one}" for one in compared],
-        "",
-        "## Licence",
-        "",
-        f"`{licence}`"
-        if licence
-        else "Not stated by whoever exported the model; those of its data and of its teacher may bind it.",
-        "",
-    ]
-    atomic_write(folder / "README.md", "\n".join(parts))
+    Page(
+        front=_front(source, origin, library, title, licence),
+        title=title,
+        summary=_summary(source, origin),
+        usage=usage,
+        reads=reads,
+        classes=source.class_names,
+        order="in the order of the logits",
+        facts=_training(source, origin),
+        heading="Training",
+        compared=compared,
+        licence=licence,
+    ).write(folder)
 
 
 def _front(source: Source, origin: Origin, library: str, title: str, licence: str | None) -> dict[str, Any]:
@@ -150,22 +121,13 @@ def _summary(source: Source, origin: Origin) -> str:
     return f"An image classifier for {source.classes} classes{where}: {kind}{learned}.{measured}"
 
 
-def _classes(source: Source) -> list[str]:
-    names = source.class_names
-    if not names:
-        return []
-    shown = ", ".join(f"{i} {name}" for i, name in enumerate(names[:_SHOWN_CLASSES]))
-    more = f", and {len(names) - _SHOWN_CLASSES} more" if len(names) > _SHOWN_CLASSES else ""
-    return [f"Classes, in the order of the logits: {shown}{more}.", ""]
-
-
-def _training(source: Source, origin: Origin) -> list[str]:
+def _training(source: Source, origin: Origin) -> dict[str, str | None]:
     data = source.data
-    facts = {
+    facts: dict[str, str | None] = {
         "architecture": f"`{source.name}`",
         "data": origin.dataset,
         "images": f"{' x '.join(map(str, data.input_shape))} (channels, height, width)",
-        "normalisation": f"mean {_numbers(data.mean)}, deviation {_numbers(data.std)}, of images in [0, 1]",
+        "normalisation": f"mean {numbers(data.mean)}, deviation {numbers(data.std)}, of images in [0, 1]",
         "teacher": ", ".join(origin.teachers),
         "method": origin.method,
         "losses": ", ".join(origin.losses),
@@ -175,14 +137,5 @@ def _training(source: Source, origin: Origin) -> list[str]:
         "test accuracy": None if origin.accuracy is None else f"{origin.accuracy:.2%}",
         "agreement with the teacher": None if origin.agreement is None else f"{origin.agreement:.2%}",
         "trained with": f"Limbeck {origin.limbeck}" if origin.limbeck else None,
-        "exported with": f"Limbeck {__version__}",
     }
-    return ["| | |", "|---|---|", *(f"| {key} | {_cell(value)} |" for key, value in facts.items() if value)]
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:.6g}" for value in values)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return facts

@@ -7,13 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from limbeck.files import atomic_write
 from limbeck.models.detectors.exports.source import DetectorSource
 from limbeck.models.exports.exported import Comparison
 from limbeck.models.exports.origin import Origin, origin_of
-from limbeck.version import __version__
+from limbeck.models.exports.page import Page, numbers
 
-_SHOWN_CLASSES = 20
 _SCORES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
 """Of COCO's measures, those of a result that the card repeats."""
 
@@ -42,41 +40,19 @@ def write_detector_card(
         licence: of the weights; unknown unless given.
     """
     origin, scores = origin_of(source), scores_beside(source.file)
-    front = _front(source, origin, scores, library, title, licence)
-    parts = [
-        "---",
-        *(f"{key}: {json.dumps(value)}" for key, value in front.items()),  # JSON is YAML too
-        "---",
-        "",
-        f"# {title}",
-        "",
-        _summary(source, origin),
-        "",
-        "## Use",
-        "",
-        "```python",
-        usage,
-        "```",
-        "",
-        reads,
-        "",
-        *_classes(source),
-        "## Facts",
-        "",
-        *_facts(source, origin, scores),
-        "",
-        "## How these files were checked",
-        "",
-        *[f"- {one}" for one in compared],
-        "",
-        "## Licence",
-        "",
-        f"`{licence}`"
-        if licence
-        else "Not stated by whoever exported the model; those of its data and of its teacher may bind it.",
-        "",
-    ]
-    atomic_write(folder / "README.md", "\n".join(parts))
+    Page(
+        front=_front(source, origin, scores, library, title, licence),
+        title=title,
+        summary=_summary(source, origin),
+        usage=usage,
+        reads=reads,
+        classes=source.class_names,
+        order="by label",
+        facts=_facts(source, origin, scores),
+        heading="Facts",
+        compared=compared,
+        licence=licence,
+    ).write(folder)
 
 
 def scores_beside(file: Path) -> dict[str, float]:
@@ -135,22 +111,13 @@ def _summary(source: DetectorSource, origin: Origin) -> str:
     )
 
 
-def _classes(source: DetectorSource) -> list[str]:
-    names = source.class_names
-    if not names:
-        return []
-    shown = ", ".join(f"{i} {name}" for i, name in enumerate(names[:_SHOWN_CLASSES]))
-    more = f", and {len(names) - _SHOWN_CLASSES} more" if len(names) > _SHOWN_CLASSES else ""
-    return [f"Classes, by label: {shown}{more}.", ""]
-
-
-def _facts(source: DetectorSource, origin: Origin, scores: dict[str, float]) -> list[str]:
+def _facts(source: DetectorSource, origin: Origin, scores: dict[str, float]) -> dict[str, str | None]:
     data = source.data
-    facts = {
+    facts: dict[str, str | None] = {
         "architecture": f"`{source.name}`",
         "family": source.family,
         "works at": f"{data.input_shape[1]} x {data.input_shape[2]} pixels (height, width)",
-        "normalisation": f"mean {_numbers(data.mean)}, deviation {_numbers(data.std)}, of [0, 1]; inside",
+        "normalisation": f"mean {numbers(data.mean)}, deviation {numbers(data.std)}, of [0, 1]; inside",
         "data": origin.dataset,
         "teacher": ", ".join(origin.teachers),
         "method": origin.method,
@@ -160,14 +127,5 @@ def _facts(source: DetectorSource, origin: Origin, scores: dict[str, float]) -> 
         "recipe": origin.recipe,
         **{name: f"{value:.2%}" for name, value in scores.items()},
         "trained with": f"Limbeck {origin.limbeck}" if origin.limbeck else None,
-        "exported with": f"Limbeck {__version__}",
     }
-    return ["| | |", "|---|---|", *(f"| {key} | {_cell(value)} |" for key, value in facts.items() if value)]
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:.6g}" for value in values)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return facts
