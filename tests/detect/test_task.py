@@ -25,7 +25,11 @@ CASES = [
     *(("small_ssd", method) for method in MAPS),
     ("retinanet", "crosskd"),
     ("fcos", "crosskd"),
-    *(("faster_rcnn", method) for method in ("defeat_two_stage", "wkd_l", "wkd_f", "pkd")),
+    ("fcos", "fgd_fcos"),
+    *(
+        ("faster_rcnn", method)
+        for method in ("defeat_two_stage", "fgd_two_stage", "mgd_two_stage", "wkd_l", "wkd_f", "pkd")
+    ),
 ]
 
 
@@ -45,7 +49,7 @@ def test_every_term_speaks_and_reaches_the_student(name, method, detectors, watc
     task.root.train()
     torch.manual_seed(0)
     output = task.step(batch)
-    said = {term.get("name", term["loss"]) for term in METHODS[method]}
+    said = {term.name or term.loss.name for term in terms_of(method)}
     assert said <= set(output.terms)
     assert all(float(output.terms[name]) > 0 for name in said)
     torch.testing.assert_close(output.loss.detach(), sum(output.terms.values()))

@@ -10,6 +10,20 @@ KD_LOC_PIXELS: Mapping[str, Any] = {"loss": "kd_loc_pixels", "weight": 0.15}
 KD_LOC_FEATURES: Mapping[str, Any] = {"loss": "kd_loc_features", "weight": 0.15}
 PKD: Mapping[str, Any] = {"loss": "pkd"}
 
+FGD_TWO_STAGE: Mapping[str, float] = {
+    "foreground_weight": 5e-5,
+    "background_weight": 2.5e-5,
+    "attention_weight": 5e-5,
+    "relation_weight": 5e-7,
+}
+FGD_FCOS: Mapping[str, float] = {
+    "foreground_weight": 1.6e-3,
+    "background_weight": 8e-4,
+    "attention_weight": 8e-4,
+    "relation_weight": 8e-6,
+    "temperature": 0.8,
+}
+
 METHODS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "alone": (),
     # Guo et al. 2021, with the weights of the released configuration.
@@ -23,7 +37,10 @@ METHODS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "defeat_two_stage": ({"loss": "defeat"}, {"loss": "defeat_proposals"}),
     "fkd": ({"loss": "fkd"},),
     "fgd": ({"loss": "fgd"},),
+    "fgd_two_stage": ({"loss": {"name": "fgd", **FGD_TWO_STAGE}},),
+    "fgd_fcos": ({"loss": {"name": "fgd", **FGD_FCOS}},),
     "mgd": ({"loss": "mgd"},),
+    "mgd_two_stage": ({"loss": {"name": "mgd", "weight": 5e-7, "masked": 0.45}},),
     "pkd": (PKD,),
     "cwd": ({"loss": "cwd"},),
     "crosskd": ({"loss": "crosskd_classes"}, {"loss": "crosskd_boxes"}),
