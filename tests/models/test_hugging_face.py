@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import limbeck
-from limbeck.models.outputs import logits_of
 from limbeck.errors import MissingExtraError, ModelError
 from limbeck.measures import flops
 from limbeck.models import DataConfig, build, classifier_of, data_config, export_state_dict, last_feature, save
+from limbeck.models.outputs import logits_of
 
 pytest.importorskip("transformers")
 
