@@ -45,6 +45,7 @@ bench: $(STAMP)
 	$(VENV)/bin/python -m bench.small_set_steps --out results/bench-small-set-steps.json
 	$(VENV)/bin/python -m bench.experts_at_once --out results/bench-experts-at-once.json
 	$(VENV)/bin/python -m bench.flow_steps --out results/bench-flow-steps.json
+	$(VENV)/bin/python -m bench.detect_step --out results/bench-detect-step.json
 	$(VENV)/bin/python -m bench.solver_orders --out results/flow-solvers.json
 
 docs: $(STAMP)

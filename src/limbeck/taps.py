@@ -241,8 +241,8 @@ def stem_tap(model: nn.Module, example: Tensor) -> str:
     found = [p.path for p in tap_points(model, example) if isinstance(modules[p.path], nn.Conv2d)]
     if len(found) < 2:
         raise TapError(
-            f"taps: {type(model).__name__} has {len(found)} convolution(s), so there is no stem in front of a second. "
-            "Name the taps in the term; `limbeck show MODEL --taps` lists what fires."
+            f"taps: {type(model).__name__} has {len(found)} convolution(s), so there is no stem in front of a "
+            "second. Name the taps in the term; `limbeck show MODEL --taps` lists what fires."
         )
     return f"{found[1]}:input"
 
