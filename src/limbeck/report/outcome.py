@@ -125,9 +125,11 @@ def _comparison_tiles(table: Mapping[str, Any], result: Mapping[str, Any]) -> li
         return []
     name = str(best["method"])
     tiles = [Tile("Best method", name, "of equal budget")]
-    tiles.append(
-        Tile("Test accuracy", quantity(best.get("accuracy"), "fraction", sd=best.get("accuracy_sd")), name)
-    )
+    head = next((column for column in table.get("columns", ()) if column.get("better")), None)
+    if head is not None:  # what methods are compared by
+        key = str(head["key"])
+        value = quantity(best.get(key), str(head.get("unit", "")), sd=best.get(f"{key}_sd"))
+        tiles.append(Tile(_LABELS.get(key, str(head.get("label", key))), value, name))
     if best.get("difference") is not None:
         wins = f"; {best['wins']} seeds won" if best.get("wins") else ""
         tiles.append(
