@@ -43,6 +43,7 @@ FLAGS = {
         "--plugin",
         "--evaluations",
         "--times",
+        "--size",
     },
     "cite": set(),
     "doctor": set(),
