@@ -109,8 +109,8 @@ def distill(
         >>> small = limbeck.detect.distill(
         ...     "small_ssd", data, detector=big.model, train={"epochs": 1}, out=tempfile.mkdtemp() + "/small"
         ... )
-        >>> sorted(small.numbers)[:3]
-        ['AP', 'AP50', 'AP75']
+        >>> {'AP', 'AP50', 'AP75', 'error_Cls', 'error_Loc'} <= set(small.numbers)
+        True
     """
     return _run(
         "distill",
