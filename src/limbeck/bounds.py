@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
@@ -16,3 +17,7 @@ PositiveInt = Annotated[int, Ge(1)]
 """A whole number of at least one."""
 NonNegativeInt = Annotated[int, Ge(0)]
 """A whole number of at least zero."""
+SAME_KIND = "a component of the same registry"
+"""Marks a setting that holds another component, such as a source inside a source."""
+Nested = Annotated[Mapping[str, Any] | str, SAME_KIND]
+"""Another component of the same registry, written as in a recipe: `{name: parquet, root: data}` or `digits`."""

@@ -3,7 +3,8 @@
 Two families matter to whoever catches them. An `InputError` means that something the user gave (a recipe,
 data, a checkpoint, the environment) has to change; the command line leaves with code 2. Any other
 `LimbeckError` means that the work itself failed; the command line leaves with code 1. `Interrupted` is the
-third case: the state is saved and the same command continues, which a scheduler reads from code 75.
+third case: the state is saved and the same command continues, which a scheduler reads from code 75. The fourth is
+`ConditionFailed`, code 3: the work is done, and its outcome is not what a pipeline asked for.
 
 Each class also derives from the built-in that it refines, so `except ValueError` keeps working.
 """
@@ -107,6 +108,12 @@ class NonFiniteError(LimbeckError, ArithmeticError):
 
 class StorageError(LimbeckError, OSError):
     """Writing failed (a full disk, say); what was written before is intact."""
+
+
+class ConditionFailed(LimbeckError):
+    """Everything was done and written, and a condition that the user set on the outcome does not hold."""
+
+    exit_code = 3
 
 
 class Interrupted(LimbeckError):

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from limbeck.bounds import SAME_KIND
 from limbeck.errors import ConfigError, InputError, did_you_mean
 from limbeck.registry import Component, Registry, Setting
 from limbeck.wording import plain_words
@@ -173,7 +174,7 @@ def check_spec(registry: Registry, spec: Spec) -> Spec:
                 f"{label} has no setting '{name}'.{did_you_mean(name, component.settings)} It has: {known}."
             )
         else:
-            checked[name] = _checked(label, setting, value, problems)
+            checked[name] = _checked(label, setting, value, problems, registry)
     missing = [s.name for s in component.settings.values() if s.required and s.name not in spec.settings]
     problems |= {name: f"{label} needs the setting '{name}'." for name in missing if name not in SUPPLIED}
     if problems:
@@ -208,8 +209,12 @@ SUPPLIED = frozenset(
 """Settings that a stage fills in from the data or from another model, so a recipe need not give them."""
 
 
-def _checked(label: str, setting: Setting, value: Any, problems: dict[str, str]) -> Any:
+def _checked(label: str, setting: Setting, value: Any, problems: dict[str, str], registry: Registry) -> Any:
     try:
+        if _holds_component(setting.annotation):
+            return _nested(registry, value)
+        if any(map(_holds_component, get_args(setting.annotation))) and isinstance(value, list | tuple):
+            return [_nested(registry, part) for part in value]
         # Strict where a silent conversion would hide a slip ("4" for 4); ints still pass as floats.
         adapter: TypeAdapter[Any] = TypeAdapter(setting.annotation, config=ConfigDict(allow_inf_nan=False))
         return adapter.validate_python(value, strict=isinstance(value, str | bool))
@@ -217,6 +222,23 @@ def _checked(label: str, setting: Setting, value: Any, problems: dict[str, str])
         said = " or ".join(dict.fromkeys(plain_words(problem) for problem in error.errors()))
         problems[setting.name] = f"{label}, setting '{setting.name}' {said} (got {value!r})."
         return value
+    except PydanticCustomError as error:
+        problems[setting.name] = f"{label}, setting '{setting.name}': {error}"
+        return value
+
+
+def _holds_component(annotation: Any) -> bool:
+    return get_origin(annotation) is Annotated and SAME_KIND in annotation.__metadata__
+
+
+def _nested(registry: Registry, value: Any) -> dict[str, Any]:
+    """A component inside another, with its own settings checked and its defaults filled in."""
+    found = _from_shorthand(value)
+    if not isinstance(found, Mapping) or not isinstance(found.get("name"), str):
+        text = f"a {registry.kind} by name, or a mapping with a name and settings, is due (got {value!r})."
+        raise PydanticCustomError("component", "{text}", {"text": text})
+    spec = check_spec(registry, Spec(**found))
+    return {"name": spec.name, **spec.settings}
 
 
 def _json_schema(registry: Registry) -> dict[str, Any]:

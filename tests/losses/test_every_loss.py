@@ -44,6 +44,7 @@ def _maps(height: int = 4, channels: int = 3, positive: bool = False) -> Inputs:
 TABLE: dict[str, tuple[Inputs, dict[str, Any]]] = {
     "cross_entropy": ({"student": _logits()["student"]} | _labels(), {}),
     "sigmoid_focal": ({"student": _logits()["student"]} | _labels(), {}),
+    "noisy_labels": ({"student": _logits()["student"]} | _labels() | {"index": torch.tensor([4, 0, 9])}, {}),
     "kd": (_logits(), {}),
     "hint": (_maps(), {}),
     "wkd_target": (_logits() | _labels(), {}),
@@ -99,6 +100,7 @@ NOT_A_TOTAL_GRADIENT = {"pixel_transport"}  # moves along a plan held fixed: the
 NOT_ZERO_AT_EQUALITY = {
     "cross_entropy",
     "sigmoid_focal",
+    "noisy_labels",
     "wkd_target",
     "wkd_transport",
     "wkd_transport_all",
@@ -219,7 +221,10 @@ def test_extreme_inputs_stay_finite(name: str) -> None:
     assert student.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"cross_entropy", "sigmoid_focal"} - BRIDGES_CHANNELS))
+TAUGHT_BY_LABELS = {"cross_entropy", "sigmoid_focal", "noisy_labels"}
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - TAUGHT_BY_LABELS - BRIDGES_CHANNELS))
 def test_shapes_that_differ_are_refused_with_both_shown(name: str) -> None:
     inputs = dict(TABLE[name][0])
     key = student_of(name)

@@ -19,3 +19,9 @@ def test_few_labels():
     assert torch.bincount(few.labels).tolist() == [5] * 10
     assert few.fingerprint != digits(per_class=5, subset_seed=1).fingerprint
     assert digits(limit=20, size=16).image_shape == (1, 16, 16)
+
+
+def test_grey_digits_for_networks_of_colour_images():
+    colour = digits(limit=20, channels=3)
+    assert colour.image_shape == (3, 8, 8)
+    assert (colour.images == digits(limit=20).images).all()

@@ -151,3 +151,73 @@ def test_pyarrow_is_an_extra(make_parquet, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'limbeck\[hf\]'"):
         parquet(path)
+
+
+@pytest.fixture
+def grouped(make_parquet):
+    """Six images with labels -1 to 2, a column of numbers and one of texts."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = make_parquet(GREY, [0, 1, -1, 2, 1, 0])
+    table = pq.read_table(path)
+    table = table.append_column("age", pa.array([30, 7, 7, 30, -4, 7]))
+    table = table.append_column("place", pa.array(["b", "a", "b", "b", "a", "b"]))
+    table = table.append_column("blurred", pa.array([0.5] * 6))
+    table = table.append_column("holes", pa.array([1, None, 1, 1, 1, 1]))
+    pq.write_table(table, path)
+    return path.parent
+
+
+def test_a_label_that_means_nothing_is_left_out(grouped):
+    with pytest.raises(DataError, match="label -1 of image 2 is out of range"):
+        parquet(grouped)
+    source = parquet(grouped, ignore_label=-1, class_names=["x", "y", "z", "none"])
+    assert source.labels.tolist() == [0, 1, 2, 1, 0]
+    assert source.images[:, 0, 0, 0].tolist() == [0, 10, 30, 40, 50]
+    assert source.class_names == ("x", "y", "z", "none")
+
+
+def test_some_row_has_to_have_another_label(make_parquet):
+    path = make_parquet(GREY[:2], ["none", "none"])
+    with pytest.raises(
+        DataError, match="every row has the label 'none' in 'label', which ignore_label leaves out"
+    ):
+        parquet(path.parent, ignore_label="none")
+
+
+@pytest.mark.parametrize(
+    ("column", "groups", "names"),
+    [("age", [2, 1, 2, 0, 1], ("-4", "7", "30")), ("place", [1, 0, 1, 0, 1], ("a", "b"))],
+)
+def test_groups(grouped, column, groups, names):
+    source = parquet(grouped, ignore_label=-1, group_column=column)
+    assert (source.groups.tolist(), source.group_names) == (groups, names)
+    assert source.fingerprint != parquet(grouped, ignore_label=-1).fingerprint
+    few = parquet(grouped, ignore_label=-1, group_column=column, limit=3)
+    kept = [int(image[0, 0, 0]) for image in few.images]
+    assert few.groups.tolist() == [g for g, v in zip(groups, (0, 10, 30, 40, 50), strict=True) if v in kept]
+
+
+def test_the_classes_can_be_the_groups(grouped):
+    source = parquet(grouped, ignore_label=-1, group_column="label")
+    assert torch.equal(source.groups, source.labels)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("plce", "there is no column 'plce'. Did you mean 'place'"),
+        ("blurred", "groups are whole numbers or texts; column 'blurred' is of type double"),
+        ("holes", "1 rows have no 'holes'"),
+    ],
+)
+def test_columns_that_are_no_groups(grouped, column, message):
+    with pytest.raises(DataError, match=message):
+        parquet(grouped, ignore_label=-1, group_column=column)
+
+
+def test_groups_have_the_names_of_the_file(shared):
+    source = parquet(shared / "data/cifar100", split="test", group_column="coarse_label", limit=200)
+    assert torch.bincount(source.groups).tolist() == [10] * 20
+    assert source.group_names[0] == "aquatic_mammals"

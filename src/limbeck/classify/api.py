@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from limbeck.classify.config import EmaTeacher, ModelSpec, Objective, Training
-from limbeck.classify.data import TRAIN_ONLY, Data, split_data
+from limbeck.classify.data import Data, split_data
 from limbeck.classify.fitting import fit_classifier
 from limbeck.classify.methods import METHODS
 from limbeck.classify.products import MODEL_FILE, write_classifier
@@ -29,6 +29,7 @@ from limbeck.runs.folder import RunFolder
 from limbeck.seeding import generator
 from limbeck.sources import SOURCES, as_source
 from limbeck.sources import build as build_source
+from limbeck.sources.nesting import without_limits
 from limbeck.sources.streaming import part_of
 from limbeck.specs import Spec, checked
 
@@ -235,7 +236,7 @@ def _data(source: Any, test_source: Any, validation: float, seed: int) -> Data:
     named = _as_spec(source)
     if named is not None and named.name in SOURCES:
         train: Source = build_source(named.name, split="train", **named.settings)
-        settings = {k: v for k, v in named.settings.items() if k not in TRAIN_ONLY}
+        settings = without_limits(named.settings)
         test = (
             as_source(test_source)
             if test_source is not None

@@ -16,11 +16,10 @@ from limbeck.models import DataConfig
 from limbeck.protocols import Source
 from limbeck.seeding import derive, generator
 from limbeck.sources import AUGMENTS, Loader, Mix, StreamSource, Subset, build, loader_of, part_of
+from limbeck.sources.nesting import without_limits
 from limbeck.specs import Spec
 
 EVALUATION_BATCH = 256
-TRAIN_ONLY = ("per_class", "limit")
-"""Settings of a source that make the training split smaller and leave the test split whole."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,7 @@ def load_data(config: ClassifierStage, *, seed: int) -> Data:
         DataError: train and test do not belong together.
     """
     spec, settings = config.source, config.source.settings
-    test_spec = config.test_source or Spec(
-        name=spec.name, **{k: v for k, v in settings.items() if k not in TRAIN_ONLY}
-    )
+    test_spec = config.test_source or Spec(name=spec.name, **without_limits(settings))
     train = build(spec.name, split="train", **settings)
     test = build(test_spec.name, split="test", **test_spec.settings)
     return split_data(train, test, validation=config.train.validation, seed=seed)

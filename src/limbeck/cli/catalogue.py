@@ -9,6 +9,11 @@ from limbeck.registry import Registry
 
 def registries() -> Mapping[str, Registry]:
     """The registries, in the order in which they are listed; none of their components is imported."""
+    from limbeck.audit.attacks._registry import ATTACKS
+    from limbeck.audit.attribution._registry import ATTRIBUTIONS
+    from limbeck.audit.corruptions._registry import CORRUPTIONS
+    from limbeck.audit.detectors._registry import DETECTOR_QUESTIONS
+    from limbeck.audit.questions._registry import QUESTIONS
     from limbeck.classify._registry import COSTS, PROJECTORS
     from limbeck.dataset._registry import SYNTHESES
     from limbeck.engine._registry import OPTIMIZERS, SCHEDULES
@@ -39,6 +44,11 @@ def registries() -> Mapping[str, Registry]:
         "solvers": flow.SOLVERS,
         "targets": flow.TARGETS,
         "measures": MEASURES,
+        "questions": QUESTIONS,
+        "detector-questions": DETECTOR_QUESTIONS,
+        "attributions": ATTRIBUTIONS,
+        "attacks": ATTACKS,
+        "corruptions": CORRUPTIONS,
         "optimizers": OPTIMIZERS,
         "schedules": SCHEDULES,
     }
@@ -108,6 +118,11 @@ WORDS = (
     "solvers",
     "targets",
     "measures",
+    "questions",
+    "detector-questions",
+    "attributions",
+    "attacks",
+    "corruptions",
     "optimizers",
     "schedules",
 )

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from limbeck.cli import check, cite, demo, doctor, export, listing, plan, report, run, show, table
+from limbeck.cli import audit, check, cite, demo, doctor, export, listing, plan, report, run, show, table
 from limbeck.errors import InputError, Interrupted, LimbeckError
 from limbeck.version import __version__
 
@@ -31,6 +31,7 @@ app.command("plan")(plan.plan)
 app.command("list")(listing.list_)
 app.command("show")(show.show)
 app.command("report")(report.report)
+app.command("audit")(audit.audit)
 app.command("table")(table.table)
 app.command("export")(export.export)
 app.command("cite")(cite.cite)
@@ -61,7 +62,11 @@ _STOPPED = 130
 
 
 def main() -> None:
-    """Run a verb. Exit code 0: done; 1: the work failed; 2: the input is wrong; 75: stopped, run it again."""
+    """Run a verb.
+
+    Exit code 0: done; 1: the work failed; 2: the input is wrong; 3: the outcome is not what a condition asked for;
+    75: stopped, run it again.
+    """
     signal.signal(signal.SIGTERM, _stop)
     # Torch's threads otherwise spin for long while they wait for each other: on a machine that does anything else
     # besides, a step of a small network then takes ten times as long. It has to be said before torch is imported.

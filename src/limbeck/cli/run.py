@@ -12,6 +12,7 @@ import typer
 
 from limbeck.cli import options
 from limbeck.cli.console import note, say, show_table
+from limbeck.errors import ConditionFailed
 
 if TYPE_CHECKING:
     from limbeck.recipes.schema import Recipe
@@ -87,7 +88,19 @@ def execute(
         page = _report(finished)
         if not quiet:
             tell(finished, page)
+    _hold_to(finished)
     return finished
+
+
+def _hold_to(run: RunFolder) -> None:
+    """Leave with a code of its own where a stage's outcome breaks a condition that the recipe set.
+
+    Raises:
+        ConditionFailed: it does; everything is written.
+    """
+    broken = [line for stage in run.stages() for line in stage.result().get("broken", ())]
+    if broken:
+        raise ConditionFailed("not passed: " + "; ".join(broken) + ".")
 
 
 def _report(run: RunFolder) -> Path | None:
@@ -111,8 +124,9 @@ def tell(run: RunFolder, page: Path | None) -> None:
     for stage in run.stages():
         result = stage.result()
         tables = stage.tables()
-        if "comparison" in tables:
-            show_table(table_of(tables["comparison"]))
+        for name, table in tables.items():
+            if name == "comparison" or table.get("lead"):
+                show_table(table_of(table))
         say()
         origin = f" Taken over from {taken[stage.name]}." if stage.name in taken else ""
         say(f"{stage.name}: {result['summary']}{origin}")

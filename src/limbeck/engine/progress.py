@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -67,3 +69,20 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+@contextmanager
+def doing(what: str, *, shown: bool = True) -> Iterator[None]:
+    """Say on the terminal what is under way while the block lasts, where nothing counts its steps.
+
+    Args:
+        what: a few words.
+        shown: False makes it silent.
+    """
+    if not shown:
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from limbeck.losses.kd import kd
     from limbeck.losses.mld import mld, mld_batch, mld_class, mld_instance
     from limbeck.losses.nkd import nkd
+    from limbeck.losses.noisy_labels import noisy_labels
     from limbeck.losses.nst import nst
     from limbeck.losses.ofd import ofd, ofd_margin
     from limbeck.losses.pixel_matching import pixel_mmd, pixel_mmd_polynomial, pixel_transport
@@ -111,6 +112,7 @@ __all__ = [
     "mld_class",
     "mld_instance",
     "nkd",
+    "noisy_labels",
     "nst",
     "ofd",
     "ofd_margin",

@@ -11,6 +11,7 @@ Loss = TypeVar("Loss", bound=Any)
 FILES = {
     "cross_entropy": "cross_entropy",
     "sigmoid_focal": "sigmoid_focal",
+    "noisy_labels": "noisy_labels",
     "kd": "kd",
     "hint": "hint",
     "wkd_target": "wkd_logit",

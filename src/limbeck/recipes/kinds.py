@@ -66,6 +66,17 @@ def _flow_stage(name: str) -> StageKind:
     )
 
 
+_AUDIT = "limbeck.audit"
+
+
+def _audit_stage(name: str) -> StageKind:
+    return StageKind(
+        f"{_AUDIT}.config:{name.capitalize()}Stage",
+        f"{_AUDIT}.stages.{name}:run_{name}",
+        f"{_AUDIT}.planning:plan_{name}",
+    )
+
+
 STAGES: Mapping[str, StageKind] = {
     "classify.train": StageKind(
         f"{_CLASSIFY}.config:TrainStage", f"{_CLASSIFY}.stages:run_train", f"{_CLASSIFY}.planning:plan_train"
@@ -101,6 +112,8 @@ STAGES: Mapping[str, StageKind] = {
     "flow.compare": _flow_stage("compare"),
     "flow.sample": _flow_stage("sample"),
     "flow.score": _flow_stage("score"),
+    "audit.compare": _audit_stage("compare"),
+    "audit.detectors": _audit_stage("detectors"),
 }
 
 

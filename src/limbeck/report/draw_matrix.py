@@ -16,11 +16,13 @@ _NUMBERED = 14
 
 
 def draw_matrix(figure: Mapping[str, Any]) -> Markup:
-    """Draw a matrix; the shade of a cell is the square root of its share of the row.
+    """Draw a matrix; the shade of a cell is the square root of its share of the row, or its share of `full`.
 
     Args:
-        figure: `rows` and `columns` (names), `values` (a list a row), `x_label`, `y_label`, maybe `unit`.
+        figure: `rows` and `columns` (names), `values` (a list a row), `x_label`, `y_label`, maybe `unit`; `full`,
+            the value of the darkest shade, for numbers that are no counts.
     """
+    full = figure.get("full")
     rows, columns = [str(n) for n in figure["rows"]], [str(n) for n in figure["columns"]]
     values = [[math.nan if v is None else float(v) for v in line] for line in figure["values"]]
     if len(values) != len(rows) or any(len(line) != len(columns) for line in values):
@@ -52,7 +54,8 @@ def draw_matrix(figure: Mapping[str, Any]) -> Markup:
             about = f"{y_label or 'row'} {rows[i]}, {x_label or 'column'} {columns[j]}: {text}"
             agrees = i == j or rows != columns
             place = (left + cell * j, top + cell * i, cell)
-            drawn += _cell(place, math.sqrt(abs(value) / total), agrees, about, text if numbered else "")
+            shade = math.sqrt(abs(value) / total) if full is None else min(abs(value) / float(full), 1.0)
+            drawn += _cell(place, shade, agrees, about, text if numbered else "")
     frame = {"x": left, "y": top, "width": cell * len(columns), "height": cell * len(rows)}
     drawn.append(element("rect", **frame, class_="frame"))
     return canvas(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from limbeck.files import atomic_write
 from limbeck.report.costs import cost_figures, cost_table
@@ -20,6 +20,18 @@ from limbeck.report.tables import Table, table_of
 from limbeck.runs import RunFolder, StageFolder
 
 _LEGEND_FROM = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Chapter:
+    """What belongs together under one heading."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
+    images: tuple[tuple[str, str], ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +101,9 @@ def _contents(run: RunFolder) -> dict[str, Any]:
         "byline": byline(run),
         "states": states,
         "tiles": tiles_of(stages),
+        "leads": [table_of(table) for stage in stages for table in stage.tables().values() if table.get("lead")],
         "headlines": _headlines(stages, colours),
+        "chapters": [chapter for stage in stages for chapter in _chapters(stage, colours)],
         "curves": [part for stage in stages if (part := _curves(stage, colours)).drawings],
         "comparisons": [part for stage in stages if (part := _comparison(stage)).tables],
         "agreements": [part for stage in stages for part in _agreement(stage)],
@@ -107,7 +121,7 @@ def _headlines(stages: Sequence[StageFolder], colours: Mapping[str, str]) -> lis
     found = [
         draw(figure, colours)
         for stage in stages
-        for figure in stage.figures().values()
+        for figure in _loose(stage, "figures", stage.figures()).values()
         if figure.get("kind") not in ("lines", "matrix")
     ]
     if found:
@@ -131,7 +145,7 @@ def _accuracies(stage: StageFolder) -> Iterable[dict[str, Any]]:
 
 def _curves(stage: StageFolder, colours: Mapping[str, str]) -> _Part:
     groups = [group.label for group in groups_of(stage) if group.label]
-    own = [figure for figure in stage.figures().values() if figure.get("kind") == "lines"]
+    own = [f for f in _loose(stage, "figures", stage.figures()).values() if f.get("kind") == "lines"]
     learnt = curve_figures(stage)
     # Several methods: the first figure, their accuracy, is drawn large, and their colours are named once.
     leads = bool(learnt) and len(groups) >= _LEGEND_FROM
@@ -157,7 +171,8 @@ def _own_colours(figure: Mapping[str, Any], colours: Mapping[str, str]) -> Mappi
 def _comparison(stage: StageFolder) -> _Part:
     has_trials = bool(stage.trials())
     # A single model's accuracy by class is seen in its confusion matrix.
-    tables = [_table(data) for name, data in stage.tables().items() if has_trials or name != "classes"]
+    found = _loose(stage, "tables", stage.tables())
+    tables = [_table(data) for name, data in found.items() if has_trials or name != "classes"]
     return _Part(title=stage.name, tables=tuple(table for table in tables if table is not None))
 
 
@@ -173,13 +188,54 @@ def _agreement(stage: StageFolder) -> list[_Part]:
         shown.append((f"{stage.name}: {title}", trial))
     parts = []
     for title, folder in shown:
-        drawings = [draw(figure) for figure in folder.figures().values() if figure.get("kind") == "matrix"]
-        tables = [] if folder.trials() else [_table(data) for data in folder.tables().values()]
-        images = [(_data_uri(png), caption) for png, caption in folder.images().values()]
+        figures = _loose(folder, "figures", folder.figures()).values()
+        drawings = [draw(figure) for figure in figures if figure.get("kind") == "matrix"]
+        given = _loose(folder, "tables", folder.tables()).values()
+        tables = [] if folder.trials() else [_table(data) for data in given]
+        pictures = _loose(folder, "images", folder.images()).values()
+        images = [(_data_uri(png), caption) for png, caption in pictures]
         part = _Part(title, tuple(drawings), (), tuple(t for t in tables if t is not None), tuple(images))
         if part.drawings or part.tables or part.images:
             parts.append(part)
     return parts
+
+
+def _chapters(stage: StageFolder, colours: Mapping[str, str]) -> list[_Chapter]:
+    """The chapters of a stage in order; a name that nothing answers to is passed over."""
+    figures, tables, images = stage.figures(), stage.tables(), stage.images()
+    found = []
+    for chapter in stage.chapters().values():
+        drawn = [
+            draw(figures[name], _own_colours(figures[name], colours))
+            for name in chapter.get("figures", ())
+            if name in figures
+        ]
+        shown = [_table(tables[name]) for name in chapter.get("tables", ()) if name in tables]
+        pictures = [images[name] for name in chapter.get("images", ()) if name in images]
+        found.append(
+            _Chapter(
+                title=str(chapter.get("title", "")),
+                lines=tuple(str(line) for line in chapter.get("lines", ())),
+                notes=tuple(str(line) for line in chapter.get("notes", ())),
+                drawings=tuple(drawn),
+                images=tuple((_data_uri(png), caption) for png, caption in pictures),
+                tables=tuple(table for table in shown if table is not None),
+            )
+        )
+    return found
+
+
+_Value = TypeVar("_Value")
+
+
+def _loose(stage: StageFolder, kind: str, found: Mapping[str, _Value]) -> dict[str, _Value]:
+    """What stands in no chapter and does not lead the page."""
+    taken = {name for chapter in stage.chapters().values() for name in chapter.get(kind, ())}
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in taken and not (isinstance(value, Mapping) and value.get("lead"))
+    }
 
 
 def _table(data: Mapping[str, Any]) -> Table | None:

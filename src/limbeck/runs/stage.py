@@ -209,6 +209,19 @@ class StageFolder:
         atomic_write(place.with_suffix(".png"), png)
         write_json(place, {"caption": caption})
 
+    def write_chapter(self, name: str, chapter: Mapping[str, Any]) -> None:
+        """Group tables, figures and pictures under a heading of their own, in the order of the chapters' names.
+
+        Args:
+            name: of the file; begin it with a number.
+            chapter: title, lines (sentences), notes, and the names of `tables`, `figures` and `images`.
+        """
+        write_json(self._place("chapters", name), chapter)
+
+    def chapters(self) -> dict[str, dict[str, Any]]:
+        """The readable chapters by name."""
+        return self._read_all("chapters")
+
     def tables(self) -> dict[str, dict[str, Any]]:
         """The readable tables by name."""
         return self._read_all("tables")

@@ -19,17 +19,21 @@ _PUBLIC = {
     "Subset": "subset",
     "arrays": "arrays",
     "as_source": "building",
+    "blended": "blended",
     "build": "building",
     "build_detection": "detection.building",
     "digits": "digits",
     "folder": "folder",
     "hf_stream": "streaming.hf_stream",
+    "joined": "joined",
     "loader_of": "streaming.loader",
     "normalise": "loader",
     "object_crops": "object_crops",
     "parquet": "parquet",
     "parquet_stream": "streaming.parquet_stream",
     "part_of": "streaming.loader",
+    "relabelled": "relabelled",
+    "tinted": "tinted",
 }
 
 if TYPE_CHECKING:
@@ -47,20 +51,24 @@ if TYPE_CHECKING:
         sharpen,
         solarise,
     )
+    from limbeck.sources.blended import blended
     from limbeck.sources.building import as_source, build
     from limbeck.sources.detection.building import build_detection
     from limbeck.sources.detection.loader import DetectionLoader
     from limbeck.sources.digits import digits
     from limbeck.sources.folder import FolderSource, folder
+    from limbeck.sources.joined import joined
     from limbeck.sources.loader import Loader, normalise
     from limbeck.sources.mixing import Mix
     from limbeck.sources.object_crops import object_crops
     from limbeck.sources.parquet import parquet
+    from limbeck.sources.relabelled import relabelled
     from limbeck.sources.streaming.hf_stream import hf_stream
     from limbeck.sources.streaming.loader import StreamLoader, loader_of, part_of
     from limbeck.sources.streaming.parquet_stream import parquet_stream
     from limbeck.sources.streaming.source import StreamSource
     from limbeck.sources.subset import Subset
+    from limbeck.sources.tinted import tinted
 
 __all__ = [
     "AUGMENTS",
@@ -76,6 +84,7 @@ __all__ = [
     "arrays",
     "as_source",
     "autocontrast",
+    "blended",
     "brightness",
     "build",
     "build_detection",
@@ -91,6 +100,7 @@ __all__ = [
     "greyscale",
     "hf_stream",
     "invert",
+    "joined",
     "loader_of",
     "normalise",
     "object_crops",
@@ -103,9 +113,11 @@ __all__ = [
     "random_resized_crop",
     "register",
     "register_augmentation",
+    "relabelled",
     "rotate",
     "sharpen",
     "solarise",
+    "tinted",
     "translate",
     "trivial_augment",
 ]

@@ -28,9 +28,12 @@ class ArraySource:
         class_names: in the order of the labels.
         mean: of each channel in [0, 1]; of these images unless given.
         std: likewise.
+        groups: shape (n,), int64: the group of each image, for measures of the worst group.
+        group_names: in the order of the groups.
 
     Raises:
-        DataError: no images, shapes or kinds that do not fit, labels out of range, fewer than two classes.
+        DataError: no images, shapes or kinds that do not fit, labels or groups out of range, fewer than two
+            classes.
 
     Example:
         >>> source = ArraySource(
@@ -48,16 +51,22 @@ class ArraySource:
         *,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        groups: Tensor | None = None,
+        group_names: Sequence[str] = (),
     ) -> None:
         if images.ndim != 4 or images.dtype != torch.uint8:
             raise DataError(f"images have shape (n, c, h, w), uint8; got {tuple(images.shape)}, {images.dtype}.")
         check_labels(labels, len(images), class_names)
+        if groups is not None:
+            _check_groups(groups, len(images), group_names)
         for name, values in (("mean", mean), ("std", std)):
             if values is not None and len(values) != images.shape[1]:
                 raise DataError(f"{name} has {len(values)} values; the images have {images.shape[1]} channels.")
         self.images = images.contiguous()
         self.labels = labels
         self.class_names: tuple[str, ...] = tuple(class_names)
+        self.groups = groups
+        self.group_names: tuple[str, ...] = tuple(group_names)
         self._given = (mean, std)
 
     @property
@@ -78,10 +87,13 @@ class ArraySource:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of pixels, labels and class names."""
+        """Digest of pixels, labels and class names, and of groups where there are any."""
         digest = hashlib.blake2b(repr((tuple(self.images.shape), self.class_names)).encode(), digest_size=8)
         digest.update(self.images.numpy().data)
         digest.update(self.labels.contiguous().numpy().data)
+        if self.groups is not None:
+            digest.update(repr(self.group_names).encode())
+            digest.update(self.groups.contiguous().numpy().data)
         return digest.hexdigest()
 
     @cached_property
@@ -223,6 +235,19 @@ def check_labels(labels: Tensor, images: int, class_names: Sequence[str]) -> Non
     if len(set(class_names)) != classes:
         twice = next(name for name in class_names if list(class_names).count(name) > 1)
         raise DataError(f"two classes are named '{twice}'.")
+
+
+def _check_groups(groups: Tensor, images: int, names: Sequence[str]) -> None:
+    if tuple(groups.shape) != (images,) or groups.dtype != torch.int64:
+        raise DataError(f"{images} images need {images} groups, int64; got {tuple(groups.shape)}, {groups.dtype}.")
+    low, high = int(groups.min()), int(groups.max())
+    if low < 0 or high >= len(names):
+        raise DataError(
+            f"{len(names)} groups have numbers 0 to {len(names) - 1}; these reach from {low} to {high}."
+        )
+    twice = next((name for name in names if list(names).count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"two groups are named '{twice}'.")
 
 
 def resized(images: Tensor, size: int | None) -> Tensor:

@@ -20,6 +20,7 @@ def digits(
     per_class: PositiveInt | None = None,
     subset_seed: NonNegativeInt = 0,
     size: PositiveInt | None = None,
+    channels: Literal[1, 3] = 1,
 ) -> ArraySource:
     """1,797 real handwritten digits, 8 x 8 pixels, grey; about 1,300 to train on and 500 to test on. No download.
 
@@ -29,6 +30,7 @@ def digits(
         per_class: exactly so many images of each class.
         subset_seed: another seed makes another choice of images.
         size: resize to so many pixels.
+        channels: 1, or 3 equal ones for a network of colour images.
 
     Example:
         >>> digits(per_class=10).image_shape, len(digits(per_class=10))
@@ -44,7 +46,7 @@ def digits(
     kept, held = hold_out(labels, 10, TEST_SHARE)
     rows = held if split == "test" else kept
     return arrays(
-        torch.from_numpy(data.images)[rows] / 16,
+        (torch.from_numpy(data.images)[rows] / 16)[:, None].expand(-1, channels, -1, -1),
         labels[rows],
         class_names=[str(n) for n in range(10)],
         limit=limit,

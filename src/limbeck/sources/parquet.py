@@ -31,6 +31,9 @@ def parquet(
     channels: Literal[1, 3] | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    ignore_label: int | str | None = None,
+    class_names: Sequence[str] | None = None,
+    group_column: str | None = None,
     test_share: Fraction = 0.2,
     skip_broken: bool = False,
 ) -> ArraySource:
@@ -49,6 +52,10 @@ def parquet(
         channels: 1 for grey, 3 for colour; grey where every image is grey unless given.
         image_column: `image`, `img` or `images` unless given.
         label_column: `label`, `labels`, `fine_label` or `target` unless given.
+        ignore_label: rows with this label are left out, e.g. -1 where it stands for "none of the classes".
+        class_names: in the order of the labels; those of the file unless given.
+        group_column: a column of whole numbers or texts that says which group an image belongs to, for measures of
+            the worst group.
         test_share: of each class, held out as test from a single file without splits; 1 makes all of it test.
         skip_broken: leave images out that cannot be decoded, and say how many, instead of stopping.
 
@@ -59,9 +66,12 @@ def parquet(
     path = existing(root, what="source 'parquet'")
     files, held_out = _files(path, split)
     what = f"source 'parquet' ({files[0]})"
-    table, columns = _read(files, image_column, label_column, what)
-    labels, names = _labels(table, columns[1], what)
+    table, columns = _read(files, image_column, label_column, group_column, what)
+    if ignore_label is not None:
+        table = _without(table, columns[1], ignore_label, what)
+    labels, names = _labels(table, columns[1], class_names, what)
     check_labels(labels, len(labels), names)
+    groups, group_names = (None, ()) if group_column is None else _groups(table, group_column, what)
     rows = torch.arange(len(labels))
     if held_out:
         rows = split_rows(labels, len(names), split=split, share=test_share, what=what)
@@ -71,7 +81,14 @@ def parquet(
     images, kept = decode_all(
         blobs, reading=Reading(size, channels, skip_broken), name=lambda i: f"image of row {rows[i]}", what=what
     )
-    return ArraySource(images, labels[rows[kept]], names)
+    rows = rows[kept]
+    return ArraySource(
+        images,
+        labels[rows],
+        names,
+        groups=None if groups is None else groups[rows],
+        group_names=group_names,
+    )
 
 
 def _files(root: Path, split: str) -> tuple[list[Path], bool]:
@@ -99,7 +116,7 @@ def _files(root: Path, split: str) -> tuple[list[Path], bool]:
 
 
 def _read(
-    files: Sequence[Path], image_column: str | None, label_column: str | None, what: str
+    files: Sequence[Path], image_column: str | None, label_column: str | None, group_column: str | None, what: str
 ) -> tuple[Any, tuple[str, str]]:
     try:
         import pyarrow as pa
@@ -112,7 +129,10 @@ def _read(
             _column("image", image_column, IMAGE_COLUMNS, there, what),
             _column("label", label_column, LABEL_COLUMNS, there, what),
         )
-        table = pa.concat_tables([pq.read_table(file, columns=list(columns)) for file in files])
+        read = list(columns)
+        if group_column is not None:
+            read.append(_column("group", group_column, (), there, what))
+        table = pa.concat_tables([pq.read_table(file, columns=list(dict.fromkeys(read))) for file in files])
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
@@ -137,11 +157,43 @@ def _column(kind: str, given: str | None, usual: Sequence[str], there: Sequence[
     return found
 
 
-def _labels(table: Any, column: str, what: str) -> tuple[torch.Tensor, tuple[str, ...]]:
+def _without(table: Any, column: str, label: int | str, what: str) -> Any:
+    """The rows that have another label, or none."""
+    rows = [i for i, value in enumerate(table.column(column).to_pylist()) if value != label]
+    if not rows:
+        raise DataError(f"{what}: every row has the label {label!r} in '{column}', which ignore_label leaves out.")
+    return table.take(rows)
+
+
+def _groups(table: Any, column: str, what: str) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Numbers of groups and their names: those of the file, or the values themselves, sorted."""
     values = table.column(column)
     if values.null_count:
         raise DataError(f"{what}: {values.null_count} rows have no '{column}'.")
+    found = values.to_pylist()
+    if not all(type(value) in (int, str) for value in found):
+        raise DataError(f"{what}: groups are whole numbers or texts; column '{column}' is of type {values.type}.")
     names = _class_names(table.schema.metadata or {}, column)
+    if names is not None and not isinstance(found[0], str):
+        low, high = min(found), max(found)
+        if low < 0 or high >= len(names):
+            raise DataError(
+                f"{what}, column '{column}': {len(names)} names belong to 0 to {len(names) - 1}; "
+                f"these values reach from {low} to {high}."
+            )
+        return torch.tensor(found, dtype=torch.int64), tuple(names)
+    kinds = sorted(set(found))
+    place = {value: i for i, value in enumerate(kinds)}
+    return torch.tensor([place[value] for value in found], dtype=torch.int64), tuple(map(str, kinds))
+
+
+def _labels(
+    table: Any, column: str, class_names: Sequence[str] | None, what: str
+) -> tuple[torch.Tensor, tuple[str, ...]]:
+    values = table.column(column)
+    if values.null_count:
+        raise DataError(f"{what}: {values.null_count} rows have no '{column}'.")
+    names = class_names if class_names is not None else _class_names(table.schema.metadata or {}, column)
     try:
         return as_labels(values.to_numpy() if str(values.type) != "string" else values.to_pylist(), names)
     except DataError as error:

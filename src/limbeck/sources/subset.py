@@ -63,6 +63,18 @@ class Subset:
         """That of the source."""
         return self.source.image_shape
 
+    @property
+    def groups(self) -> Tensor | None:
+        """The group of each image, shape (n,), int64, where the source has groups."""
+        found: Tensor | None = getattr(self.source, "groups", None)
+        return None if found is None else found[self.indices]
+
+    @property
+    def group_names(self) -> Sequence[str]:
+        """Those of the source."""
+        found: Sequence[str] = getattr(self.source, "group_names", ())
+        return found
+
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the source's fingerprint and the indices."""

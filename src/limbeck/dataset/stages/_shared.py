@@ -29,12 +29,11 @@ from limbeck.models import load as load_model
 from limbeck.protocols import StageContext
 from limbeck.seeding import seed_everything
 from limbeck.sources import build as build_source
+from limbeck.sources.nesting import without_limits
 from limbeck.specs import Spec
 
 TRAJECTORIES = "trajectories"
 SET_FILE = "set.safetensors"
-TRAIN_ONLY = ("per_class", "limit")
-"""Settings of a source that make the training split smaller and leave the test split whole."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,9 @@ class Setting:
         """The data, loaded when it is first asked for."""
         config = self.config
         spec, settings = config.source, config.source.settings
-        whole = {k: v for k, v in settings.items() if k not in TRAIN_ONLY}
         return as_real(
             build_source(spec.name, split="train", **settings),
-            build_source(spec.name, split="test", **whole),
+            build_source(spec.name, split="test", **without_limits(settings)),
             whiten=config.whiten,
             validation=config.validation,
             seed=config.split_seed,

@@ -1,0 +1,1 @@
+"""The stages of an audit, each from its configuration to its product."""
