@@ -2,7 +2,8 @@
 
 Both sides run each network once on each batch and estimate HSIC without bias from the flattened maps. Pair after
 pair is what one writes from the formula, and what common packages do: the kernel matrices of a pair are made for
-that pair in single precision, as features come, and each of the three HSICs takes its traces and sums. Peak memory is that of a fresh process.
+that pair, in the single precision of the features, and each of the three HSICs takes its traces and sums; ours are
+in double precision. Peak memory is that of a fresh process.
 
 Run: python -m bench.cka --out results/bench-cka.json
 """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,16 +116,17 @@ def audit(
         raise ConfigError(
             f"audit: two networks share a name among {', '.join(names)}; tell them apart: kd-s0, kd-s1."
         )
-    panel = open_panel(named, material, layers=layers or {}, device=machine.device, data=shown)
-    exam = Examination(
-        panel,
-        material,
-        domains={name: material_of(one, name=name, count=images, seed=seed) for name, one in others.items()},
-        seed=seed,
-        batch_size=batch_size,
-        device=machine.device,
-    )
-    answers, skipped = ask(exam, asked, progress=progress)
+    with _left_as_found([one.what for one in named if isinstance(one.what, nn.Module)]):
+        panel = open_panel(named, material, layers=layers or {}, device=machine.device, data=shown)
+        exam = Examination(
+            panel,
+            material,
+            domains={name: material_of(one, name=name, count=images, seed=seed) for name, one in others.items()},
+            seed=seed,
+            batch_size=batch_size,
+            device=machine.device,
+        )
+        answers, skipped = ask(exam, asked, progress=progress)
     found = judged(
         panel,
         answers,
@@ -137,6 +139,20 @@ def audit(
     if out is not None:
         _write(Path(out), found, seed)
     return found
+
+
+@contextmanager
+def _left_as_found(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Modes and gradients of somebody's modules, who may be in the middle of training them."""
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    gradients = [(one, one.requires_grad) for module in modules for one in module.parameters()]
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+        for one, wanted in gradients:
+            one.requires_grad_(wanted)
 
 
 def facts_of(exam: Examination) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from limbeck.audit.examination import Examination
 from limbeck.audit.questions._registry import NEEDS_GRADIENTS, QUESTIONS
 from limbeck.engine.progress import doing
 from limbeck.errors import ConfigError, InputError
-from limbeck.specs import Spec
+from limbeck.specs import Spec, check_spec
 
 
 def ask(
@@ -30,7 +30,9 @@ def ask(
         InputError: a question that was asked for by name and cannot be put to these networks; a standard one is
             left out instead.
     """
-    standard = tuple(question.name for question in questions) == STANDARD
+    may_be_left_out = _standard(questions)
+    for one in exam.panel:
+        exam.logits(one, exam.material)  # damaged weights are told at once, whatever is asked
     answers: dict[str, Answer] = {}
     skipped: dict[str, str] = {}
     blind = [one.name for one in exam.panel if not one.network.differentiable]
@@ -39,7 +41,7 @@ def ask(
             reason = (
                 f"{', '.join(blind)} can be asked for predictions alone (an ONNX file), and it needs gradients"
             )
-            if not standard:
+            if question.name not in may_be_left_out:
                 raise ConfigError(f"audit: the question '{question.name}' cannot be asked: {reason}.")
             skipped[question.name] = reason
             continue
@@ -47,9 +49,17 @@ def ask(
             with doing(f"audit: {question.name}", shown=progress):
                 answer: Answer = QUESTIONS[question.name](exam, **question.settings)
         except InputError as error:
-            if not standard:
+            if question.name not in may_be_left_out:
                 raise
             skipped[question.name] = str(error)
             continue
         answers[question.name] = answer
     return answers, skipped
+
+
+def _standard(questions: Sequence[Spec]) -> frozenset[str]:
+    """Questions that nobody asked for by name: those of the standard set, as they are, where the set is whole."""
+    plain = [
+        question.name for question in questions if question == check_spec(QUESTIONS, Spec(name=question.name))
+    ]
+    return frozenset(STANDARD) if set(STANDARD) <= set(plain) else frozenset()

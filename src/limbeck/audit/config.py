@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from limbeck.audit.detectors._registry import DETECTOR_QUESTIONS
 from limbeck.audit.questions._registry import QUESTIONS
 from limbeck.bounds import NonNegativeInt, PositiveInt
+from limbeck.errors import did_you_mean
 from limbeck.models._registry import MODELS
 from limbeck.sources._registry import DETECTION_SOURCES, SOURCES
 from limbeck.specs import Config, Spec, StageConfig, spec_of
@@ -165,6 +166,9 @@ class CompareStage(_Audit):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise ValueError(f"questions: '{twice}' is asked twice; give its settings in one place")
+        for name in self.placebo_questions or ():
+            if name not in names:
+                raise ValueError(f"placebo_questions: '{name}' is not asked.{did_you_mean(name, names)}")
         if "domains" in names and not self.domains:
             raise ValueError("questions: 'domains' needs domains: {sketch: {name: parquet, root: ...}}")
         for spec in (self.source, *self.domains.values()):

@@ -15,19 +15,19 @@ from limbeck.audit.config import CompareStage
 from limbeck.audit.examination import Examination, Material
 from limbeck.audit.statistics.intervals import needed
 from limbeck.audit.subjects import Network, Panel, Role, Subject
-from limbeck.errors import ConfigError, DataError, ModelError, RunFolderError
+from limbeck.errors import ConfigError, DataError, ModelError, RunFolderError, TapError, did_you_mean
 from limbeck.models import build, data_config
 from limbeck.models.reading import read_classifier
 from limbeck.protocols import Source, StageContext
 from limbeck.runs.records import read_json
 from limbeck.seeding import generator
-from limbeck.sources import Loader, loader_of
+from limbeck.sources import Loader, Subset, loader_of
 from limbeck.sources import build as build_source
+from limbeck.sources.nesting import without_limits
 from limbeck.specs import Spec
 
 CONTROL = "control"
 _SEEDED = re.compile(r"(?P<method>.+)-s(?P<seed>\d+)")
-_TRAIN_ONLY = ("per_class", "limit")
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,11 @@ def open_panel(
 
     Raises:
         CheckpointError: a file that is damaged or cannot be read safely.
+        ConfigError: no student, a student named like a control, or a layer of a method that is not there.
         ModelError: other classes, another order, other channels.
+        TapError: a layer that does not exist.
     """
+    _check_names(named, layers)
     subjects = []
     for one in named:
         model = _opened(one, material)
@@ -148,7 +151,9 @@ def open_panel(
                 f"audit: {one.name} does not say how its images are normalised. Give its module an attribute "
                 "limbeck_data, a limbeck.models.DataConfig."
             )
-        layer = layers.get(one.method or one.role)
+        layer = layers.get(_key(one))
+        if layer is not None:
+            _check_layer(one.name, model, layer)
         network = Network(model, facts).to(device)
         check_network(one.name, network, material)
         subjects.append(Subject(one.name, one.role, network, one.method, one.seed, layer))
@@ -160,6 +165,37 @@ def open_panel(
         raise ConfigError("audit: no student was given; students: {kd: <stage or file>}, or comparison.")
     foreign = of("foreign")
     return Panel(of("teacher")[0], of("student"), of("control"), foreign[0] if foreign else None, of("placebo"))
+
+
+def _key(one: Named) -> str:
+    """What a network is called in `layers`."""
+    return one.method or one.role
+
+
+def _check_names(named: Sequence[Named], layers: Mapping[str, str]) -> None:
+    wrong = next((one for one in named if one.role == "student" and one.method == CONTROL), None)
+    if wrong is not None:
+        raise ConfigError(
+            f"audit: a student is named '{wrong.name}', and '{CONTROL}' stands for networks that had no teacher. "
+            "Name it after its method, or give it as a control."
+        )
+    known = list(dict.fromkeys(_key(one) for one in named))
+    for method in layers:
+        if method not in known:
+            raise ConfigError(
+                f"audit: layers: nobody's method is '{method}'.{did_you_mean(method, known)} There are: "
+                f"{', '.join(known)}."
+            )
+
+
+def _check_layer(name: str, model: nn.Module, path: str) -> None:
+    """A layer that was named and does not exist is a slip, whatever becomes of the questions that read it."""
+    names = [one for one, _ in model.named_modules() if one]
+    if path.partition(":")[0] not in names:
+        raise TapError(
+            f"audit: layers: {name} ({type(model).__name__}) has no module '{path}'.{did_you_mean(path, names)} "
+            f"Its children: {', '.join(child for child, _ in model.named_children()) or 'none'}."
+        )
 
 
 def _facts_of(data: Source) -> Any:
@@ -209,6 +245,10 @@ def check_network(name: str, network: Network, material: Material) -> None:
             f"({', '.join(known[:4])}, ...). All networks and the images need the same classes."
         )
     names = network.data.class_names
+    if names and len(names) != classes:
+        raise ModelError(
+            f"audit: {name} puts out {classes} logits and names {len(names)} classes; its file is wrong."
+        )
     if names and names != known:
         at = next(i for i, (a, b) in enumerate(zip(names, known, strict=True)) if a != b)
         raise ModelError(
@@ -255,15 +295,16 @@ def _read(source: Source, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     images, labels = getattr(source, "images", None), getattr(source, "labels", None)
     if isinstance(images, torch.Tensor) and isinstance(labels, torch.Tensor) and images.dtype == torch.uint8:
         return images[rows], labels[rows].to(torch.int64)
-    loader: Loader = loader_of(source)(source, batch_size=256, seed=0, shuffle=False)
+    chosen = Subset(source, rows)  # what is not shown is not read
+    loader: Loader = loader_of(chosen)(chosen, batch_size=256, seed=0, shuffle=False)
     parts = [(batch["images"], batch["labels"]) for batch in loader.epoch(1)]
     whole = torch.cat([(part * 255).round().to(torch.uint8) for part, _ in parts])
-    return whole[rows], torch.cat([part for _, part in parts])[rows].to(torch.int64)
+    return whole, torch.cat([part for _, part in parts]).to(torch.int64)
 
 
 def open_source(spec: Spec, split: str, **more: Any) -> Source:
     """The split of a source that is shown; settings that make training sets smaller leave a test split whole."""
-    settings = {k: v for k, v in spec.settings.items() if split == "train" or k not in _TRAIN_ONLY}
+    settings = dict(spec.settings) if split == "train" else without_limits(spec.settings)
     return build_source(spec.name, split=split, **settings, **more)  # type: ignore[arg-type]
 
 

@@ -182,14 +182,13 @@ def number_in_words(value: float, unit: str) -> str:
     """A number as the table of verdicts shows it.
 
     Example:
-        >>> number_in_words(0.523, "fraction"), number_in_words(0.0712, "nats"), number_in_words(float("nan"), "")
-        ('52.3 %', '0.071 nats', '–')
+        >>> number_in_words(0.523, "fraction"), number_in_words(-0.0712, "nats"), number_in_words(float("nan"), "")
+        ('52.3 %', '−0.071 nats', '–')
     """
     if not math.isfinite(value):
         return "–"
-    if unit == "fraction":
-        return f"{100 * value:.1f} %"
-    return f"{value:.3f} {unit}".rstrip()
+    text = f"{100 * value:.1f} %" if unit == "fraction" else f"{value:.3f} {unit}".rstrip()
+    return text.replace("-", "−")
 
 
 def difference_in_words(one: Finding, *, interval: bool = True) -> str:
@@ -225,7 +224,7 @@ def _write_answer(
         folder.write_table(f"{name}-numbers", _numbers(findings))
         tables.append(f"{name}-numbers")
     lines = [
-        f"{one.title}, {one.method}: {_WORDS[one.verdict]}. {one.reason}"
+        (f"{_WORDS[one.verdict]} · {one.method} · {one.title}", one.reason)
         for one in findings
         if one.primary and one.verdict is not None
     ]

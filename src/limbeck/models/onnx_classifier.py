@@ -27,6 +27,7 @@ class OnnxClassifier(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
+        self._path = path
         try:
             import onnxruntime
         except ImportError as error:
@@ -44,8 +45,24 @@ class OnnxClassifier(nn.Module):
         self.limbeck_data = _facts(path, self._session.get_modelmeta().custom_metadata_map, inputs[0].shape)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, shape (n, classes), float32, without a graph."""
-        found = self._session.run([self._output], {self._input: images.detach().float().cpu().numpy()})[0]
+        """Logits, shape (n, classes), float32, without a graph.
+
+        Raises:
+            ModelError: onnxruntime cannot run it on such images, or it puts out something else.
+        """
+        given = images.detach().float().cpu().numpy()
+        try:
+            found = self._session.run([self._output], {self._input: given})[0]
+        except Exception as error:  # onnxruntime raises whatever it likes
+            raise ModelError(
+                f"{self._path} cannot be run on images of shape {tuple(images.shape)}: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        if found.ndim != 2 or len(found) != len(images):
+            raise ModelError(
+                f"{self._path} is no classifier: for {len(images)} images it puts out an array of shape "
+                f"{found.shape}."
+            )
         return torch.from_numpy(found).to(images.device)
 
 

@@ -56,7 +56,7 @@ def colours_of(labels: Iterable[str]) -> dict[str, str]:
         if label in found:
             continue
         if label in (BASELINE, REFERENCE):
-            found[label] = "c0"
+            found[label] = "c0" if label == BASELINE else "own"
             continue
         found[label] = f"c{1 + used % COLOURS}"
         used += 1

@@ -27,7 +27,7 @@ class _Chapter:
     """What belongs together under one heading."""
 
     title: str
-    lines: tuple[str, ...] = ()
+    lines: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     drawings: tuple[Drawing, ...] = ()
     images: tuple[tuple[str, str], ...] = ()
@@ -215,7 +215,7 @@ def _chapters(stage: StageFolder, colours: Mapping[str, str]) -> list[_Chapter]:
         found.append(
             _Chapter(
                 title=str(chapter.get("title", "")),
-                lines=tuple(str(line) for line in chapter.get("lines", ())),
+                lines=tuple((str(line[0]), str(line[1])) for line in chapter.get("lines", ()) if len(line) == 2),
                 notes=tuple(str(line) for line in chapter.get("notes", ())),
                 drawings=tuple(drawn),
                 images=tuple((_data_uri(png), caption) for png, caption in pictures),

@@ -7,9 +7,10 @@ from PIL import Image
 
 from limbeck.audit import corruptions
 from limbeck.audit.corruptions import CORRUPTIONS, STANDARD
+from limbeck.audit.corruptions.blur import _jumbled
 from limbeck.audit.corruptions.filters import disc, filtered, magnified, smoothed, streaked
 from limbeck.errors import ConfigError, DataError, ShapeError, UnknownNameError
-from limbeck.seeding import generator
+from limbeck.seeding import generator, uniforms
 
 SIZES = [(3, 32, 32), (1, 28, 28), (1, 8, 8), (3, 20, 33), (3, 64, 64)]
 
@@ -89,6 +90,21 @@ def test_blurs_keep_a_constant_image():
     images = torch.full((2, 3, 32, 32), 0.6)
     for name in ("defocus_blur", "gaussian_blur", "glass_blur", "motion_blur", "zoom_blur", "elastic_transform"):
         assert torch.equal(CORRUPTIONS[name](images, torch.arange(2), severity=5, seed=0), images), name
+
+
+@pytest.mark.parametrize(("reach", "rounds"), [(1, 1), (2, 3), (4, 2)])
+def test_glass_is_what_copying_one_pixel_after_the_other_gives(reach, rounds):
+    height, width = 12, 15
+    found = _jumbled(torch.zeros(1, 1, height, width), torch.tensor([5]), reach, rounds, 3)[0].tolist()
+    place = list(range(height * width))
+    for turn in range(rounds):
+        draws = uniforms(torch.tensor([5]), seed=3, epoch=turn + 1, draws=2 * height * width)[0]
+        offset = ((draws * 2 * reach).long() - reach).tolist()
+        for row in range(height - reach, reach, -1):
+            for column in range(width - reach, reach, -1):
+                here = row * width + column
+                place[here] = place[here + offset[here] * width + offset[height * width + here]]
+    assert found == place
 
 
 def test_a_streak_goes_the_way_of_its_angle():

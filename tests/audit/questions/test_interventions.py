@@ -36,5 +36,5 @@ def test_grey_images_have_no_colour_to_lose(room):
     assert interventions(exam).evidence[0].constants["interventions"] == ["centre", "patch", "background"]
     with pytest.raises(ConfigError, match="no colours to take away"):
         interventions(exam, names=("grey",))
-    with pytest.raises(ConfigError, match="unknown name 'gray'.*grey"):
+    with pytest.raises(ConfigError, match="unknown name 'gray'"):
         interventions(exam, names=("gray",))

@@ -152,16 +152,27 @@ def zoom_blur(images: Tensor, index: Tensor, *, severity: int, seed: int) -> Ten
 
 
 def _jumbled(images: Tensor, index: Tensor, reach: int, rounds: int, seed: int) -> Tensor:
-    """Where each pixel comes from after the jumble, shape (n, h * w), int64."""
+    """Where each pixel comes from after the jumble, shape (n, h * w), int64.
+
+    Pixels are overwritten one after the other, the last first. One that copies a pixel before its turn gets what
+    that held; one that copies a pixel after its turn gets what that had become, which is followed up here, for all
+    pixels at once and twice as far at each step.
+    """
     height, width = images.shape[2:]
-    place = torch.arange(height * width, device=images.device)[:, None].repeat(1, len(images))
+    own = torch.arange(height * width, device=images.device)
+    row, column = own // width, own % width
+    inside = (row > reach) & (row <= height - reach) & (column > reach) & (column <= width - reach)
+    place = own.expand(len(images), -1)
     for turn in range(rounds):
         draws = uniforms(index, seed=seed, epoch=turn + 1, draws=2 * height * width)
-        offset = (draws * 2 * reach).long().clamp(max=2 * reach - 1).T.contiguous() - reach
-        down, right = offset[: height * width], offset[height * width :]
-        for row in range(height - reach, reach, -1):
-            for column in range(width - reach, reach, -1):
-                here = row * width + column
-                other = (here + down[here] * width + right[here])[None]
-                place[here] = place.gather(0, other)[0]
-    return place.T
+        offset = (draws * 2 * reach).long().clamp(max=2 * reach - 1) - reach
+        source = own + offset[:, : height * width] * width + offset[:, height * width :]
+        source = torch.where(inside, source, own)
+        had_turn = inside[source] & (source > own)
+        while bool(had_turn.any()):
+            source, had_turn = (
+                torch.where(had_turn, source.gather(1, source), source),
+                had_turn & had_turn.gather(1, source),
+            )
+        place = place.gather(1, source)
+    return place

@@ -57,7 +57,7 @@ def clouds(index: Tensor, *, side: int, decay: float, seed: int) -> Tensor:
 def ice(side: int) -> Tensor:
     """Pictures of ice on a window, made without any photograph: crystals with bright, feathered seams.
 
-    The seams lie where two of many random points are equally near; a plasma fractal bends them, fine needles run
+    The seams lie where two of many random points are equally near; a plasma fractal bends them, fine needles stand
     beside them, and a second one lets the ice be thin in places. Bluish white, brighter than most photographs.
 
     Args:
@@ -72,7 +72,7 @@ def ice(side: int) -> Tensor:
     points = uniforms(which, seed=key, epoch=1, draws=2 * 48).to(torch.float64).view(ICES, 48, 2) * 1.2 - 0.1
     bend = clouds(which, side=side, decay=1.9, seed=derive(key, "bend")) - 0.5
     thick = clouds(which, side=side, decay=1.7, seed=derive(key, "thick"))
-    turn = clouds(which, side=side, decay=2.6, seed=derive(key, "turn"))[:, 0] * 6.3
+    fine = clouds(which, side=side, decay=1.45, seed=derive(key, "fine"))
     pictures = []
     for one in range(ICES):
         y = axis[:, None] + 0.12 * bend[one, 0]
@@ -81,8 +81,8 @@ def ice(side: int) -> Tensor:
         distance = ((y - places[:, 0]) ** 2 + (x - places[:, 1]) ** 2).sqrt()
         nearest = distance.topk(2, dim=0, largest=False).values
         seam = torch.exp(-(nearest[1] - nearest[0]) * 45)
-        along = x * turn[one].cos() + y * turn[one].sin()
-        needles = 0.5 + 0.5 * torch.sin(6.3 * 28 * along + 25 * nearest[0])
+        # The middle values of a rough fractal make fine ridges.
+        needles = (1 - (2 * fine[one, 0] - 1).abs() * 2.5).clamp_min(0)
         body = 0.30 + 0.45 * seam + 0.25 * needles * (0.4 + seam)
         pictures.append(body * (0.25 + 0.75 * thick[one, 0]))
     grey = torch.stack(pictures)[:, None]

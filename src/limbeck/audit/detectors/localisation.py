@@ -116,6 +116,7 @@ def localisation(
                 "likeness",
                 direction,
                 unit="",
+                primary=False,  # it was found on the sets that results are shown for; a claim needs others
                 chance=0.0,
                 specificity=direction_control,
                 specificity_note="the teacher's gradient at another object of the class, in another image",

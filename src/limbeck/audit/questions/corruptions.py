@@ -135,7 +135,7 @@ def _said(
 
 
 def _relative(exam: Examination, errors: Mapping[str, Tensor]) -> dict[str, float | None]:
-    """The mCE of every network: its errors over the controls' mean errors, summed over severities, mean over corruptions.
+    """The mCE of every network: summed errors over the controls' mean, averaged over corruptions.
 
     None without controls, or where the controls make no error under some corruption.
     """

@@ -56,8 +56,8 @@ def colour(
         return pictures, colour_change(pictures, index, seed=seed, strength=strength, hue=turn)
 
     return _agreements(
-        exam, "colour", "Keeps its prediction when colours change", "strength of the change", strengths, at, images,
-        views, {"hue": hue, "changed": "brightness, contrast, saturation by factors 1 - s to 1 + s; random order"},
+        exam, "colour", "Keeps its prediction when colours change", "strength of the change", strengths, at,
+        images, views, {"hue": hue, "factors": "1 - s to 1 + s", "order": "random"},
     )  # fmt: skip
 
 

@@ -22,7 +22,6 @@ from limbeck.audit.tally import Tally, share
 from limbeck.bounds import NonNegativeInt, PositiveInt
 from limbeck.errors import DataError
 
-
 READS_A_MAP = ("grad_cam", "grad_cam_pp", "hires_cam", "layer_cam")
 """Attributions that read a layer; the others read pixels or attention."""
 
