@@ -1,4 +1,7 @@
-"""The JSON Schema of recipes, for editors. `python schemas/generate.py` writes it beside itself."""
+"""The JSON Schemas of recipes, for editors, and of `audit.json`, for programs that read it.
+
+`python schemas/generate.py` writes them beside itself.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from limbeck.audit.record import AuditRecord
 from limbeck.classify.methods import METHODS
 from limbeck.recipes.kinds import STAGES
 
 FILE = Path(__file__).with_name("recipe.schema.json")
+AUDIT_FILE = Path(__file__).with_name("audit.schema.json")
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 STAGE_NAME = "^[a-z][a-z0-9_-]{0,40}$"
 
 
@@ -34,7 +40,7 @@ def recipe_schema() -> dict[str, Any]:
         "allOf": chosen,
     }
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": DIALECT,
         "title": "Limbeck recipe",
         "type": "object",
         "required": ["stages"],
@@ -67,14 +73,31 @@ def recipe_schema() -> dict[str, Any]:
 
 def _take_shorthand(definitions: dict[str, Any]) -> None:
     """An objective may be a method's name or a list of terms, which its validator accepts and its schema omits."""
-    term = {"type": "array", "items": {"$ref": "#/$defs/Term"}}
+    # Detection has terms of its own, so that each goes by the name of its module too.
+    name = next(one for one in definitions if one == "Term" or one.endswith("classify__config__Term"))
+    term = {"type": "array", "items": {"$ref": f"#/$defs/{name}"}}
     definitions["Objective"] = {"anyOf": [definitions["Objective"], {"enum": list(METHODS)}, term]}
 
 
+def audit_schema() -> dict[str, Any]:
+    """The schema of the file that an audit leaves behind."""
+    return {"$schema": DIALECT, **AuditRecord.model_json_schema(), "title": "Limbeck audit"}
+
+
 def text() -> str:
-    """The schema as the file holds it."""
-    return json.dumps(recipe_schema(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    """The schema of recipes as the file holds it."""
+    return _written(recipe_schema())
+
+
+def audit_text() -> str:
+    """The schema of `audit.json` as the file holds it."""
+    return _written(audit_schema())
+
+
+def _written(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":
     FILE.write_text(text(), encoding="utf-8")
+    AUDIT_FILE.write_text(audit_text(), encoding="utf-8")

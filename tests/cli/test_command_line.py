@@ -29,6 +29,26 @@ FLAGS = {
     "list": set(),
     "show": {"--taps", "--input", "--classes"},
     "report": {"--out"},
+    "audit": {
+        "--teacher",
+        "--student",
+        "--control",
+        "--data",
+        "--split",
+        "--images",
+        "--ask",
+        "--domain",
+        "--foreign",
+        "--placebo",
+        "--precision",
+        "--fail-on",
+        "--seed",
+        "--out",
+        "--fresh",
+        "--device",
+        "--plugin",
+        "--quiet",
+    },
     "table": {"--format", "--out", "--any"},
     "export": {
         "--out",
@@ -97,6 +117,7 @@ def test_the_version():
         (["show", "resnet8", "--taps", "--input", "3x32"], "channels,height,width"),
         (["report", "nowhere"], "does not exist"),
         (["cite", "nowhere"], "no such file"),
+        (["audit", "--teacher", "nowhere", "--student", "nowhere", "--data", "digits"], "there is no model at"),
         (["export", "nowhere", "--out", "x", "--format", "onix"], "Did you mean 'onnx'?"),
     ],
 )
@@ -109,7 +130,15 @@ def test_wrong_input_is_one_message_without_a_trace(arguments, expected):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["lst"], ["run"], ["run", "demo/digits", "--smok"], ["run", "demo/digits", "--out"]]
+    "arguments",
+    [
+        ["lst"],
+        ["run"],
+        ["audit"],
+        ["audit", "--teacher", "x"],
+        ["run", "demo/digits", "--smok"],
+        ["run", "demo/digits", "--out"],
+    ],
 )
 def test_wrong_usage_leaves_with_two_and_flags_are_not_abbreviated(arguments):
     done = limbeck(*arguments)

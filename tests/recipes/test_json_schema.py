@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 
 import jsonschema
@@ -37,3 +38,15 @@ def test_mistakes_are_underlined(validator, change):
     stage = {"kind": "classify.train", "source": "digits", "model": "resnet8"}
     assert validator.is_valid({"stages": {"t": stage}})
     assert not validator.is_valid({"stages": {"t": {**stage, **change}}})
+
+
+def test_every_reference_leads_somewhere(root):
+    text = (root / "schemas" / "recipe.schema.json").read_text()
+    assert set(re.findall(r'"#/\$defs/([^"]+)"', text)) <= set(json.loads(text)["$defs"])
+
+
+def test_the_schema_of_audits_is_what_the_code_says(root):
+    fresh = runpy.run_path(str(root / "schemas" / "generate.py"))["audit_text"]()
+    file = root / "schemas" / "audit.schema.json"
+    assert file.read_text() == fresh, "run: python schemas/generate.py"
+    jsonschema.Draft202012Validator.check_schema(json.loads(fresh))

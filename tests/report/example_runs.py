@@ -265,6 +265,84 @@ def complete(path: Path) -> RunFolder:
     return run
 
 
+def audited(path: Path) -> RunFolder:
+    """Teacher and an audit: verdicts that lead the page, a chapter for each question, and one of odd contents."""
+    run = with_teacher(path)
+    stage = begin(run, "students")
+    stage.write_table(
+        "verdicts",
+        {
+            "title": "Verdicts",
+            "lead": True,
+            "columns": [
+                {"key": "property", "label": "Property"},
+                {"key": "kd", "label": "kd"},
+                {"key": "at", "label": "at"},
+                {"key": "teacher", "label": "teacher"},
+            ],
+            "rows": [
+                {"property": "Looks where the teacher looks", "kd": "✓ transferred +12.1", "at": "? cannot tell"},
+                {
+                    "property": "Keeps its prediction when colours change (0.4)",
+                    "kd": "✗ not transferred −0.3",
+                    "at": "✓ transferred +4.0",
+                    "teacher": "92.0 %",
+                },
+            ],
+            "note": "Numbers: difference of student and control towards the teacher.",
+        },
+    )
+    networks = ["teacher", "control", "kd", "at"]
+    stage.write_figure(
+        "adversarial-matrix",
+        {
+            "title": "Who is fooled by whose images",
+            "caption": "Rows: attacked; columns: the one who looks.",
+            "kind": "matrix",
+            "unit": "fraction",
+            "full": 1.0,
+            "rows": networks,
+            "columns": networks,
+            "values": [[1.0 if a == b else 0.4 for b in networks] for a in networks[:-1]]
+            + [[None, 0.1, 0.2, 1.0]],
+            "x_label": "looks",
+            "y_label": "attacked",
+        },
+    )
+    stage.write_figure(
+        "adversarial-fooled",
+        {
+            "title": "Fooled by the teacher's adversarial images",
+            "caption": "Share of 850 images.",
+            "kind": "bars",
+            "unit": "fraction",
+            "bars": [{"label": m, "value": v, "error": 0.02} for m, v in (("control", 0.4), ("kd", 0.6))],
+        },
+    )
+    stage.write_image("adversarial-images", PNG, "Adversarial images. What the teacher saw.")
+    columns = [{"key": "title", "label": "Number"}, {"key": "method", "label": "Method"}]
+    stage.write_table(
+        "adversarial-numbers",
+        {"title": "All numbers", "columns": columns, "rows": [{"title": "Fooled", "method": "kd"}]},
+    )
+    stage.write_chapter(
+        "01-adversarial",
+        {
+            "title": "Adversarial",
+            "lines": [["✓ transferred · kd · Fooled", "The students are more like the teacher by 20 points."]],
+            "notes": ["ifgsm with eps 8.00/255"],
+            "figures": ["adversarial-fooled", "adversarial-matrix", "gone"],
+            "images": ["adversarial-images", "gone"],
+            "tables": ["adversarial-numbers", "gone"],
+        },
+    )
+    stage.write_chapter("00-odd", {"title": HOSTILE, "lines": [[HOSTILE, HOSTILE]], "notes": [HOSTILE]})
+    stage.write_chapter("02-bare", {"title": "Bare"})
+    stage.write_result({"kind": "audit", "numbers": {}, "summary": "Of 2 properties these came: kd 1, at 1."})
+    run.event("finished", stage="students")
+    return run
+
+
 def unfinished(path: Path) -> RunFolder:
     """Killed in the eighth of twelve trials."""
     run = with_teacher(path)

@@ -65,7 +65,7 @@ def test_no_page_is_wider_than_its_window(chromium, complete_run, tmp_path, widt
     assert set(found["shown"]) == ({"narrow"} if width <= 640 else {"wide"})
 
 
-@pytest.mark.parametrize("kind", ["unfinished", "failed", "hostile"])
+@pytest.mark.parametrize("kind", ["audited", "unfinished", "failed", "hostile"])
 def test_other_pages_fit_a_phone(chromium, examples, tmp_path, kind):
     html = build(getattr(examples, kind)(tmp_path / kind).path)
     assert measured(chromium, tmp_path, html, width=360, scheme=LIGHT)["needed"] <= 360

@@ -103,6 +103,30 @@ def test_a_matrix_leaves_zeros_blank_and_colours_by_place():
     assert "27 of 30 on the diagonal; most frequent differences: dog as cat 2" in svg.get("aria-label", "")
 
 
+def test_a_matrix_of_shares_is_shaded_by_the_share_and_not_by_the_row():
+    def shades(**more):
+        svg = drawn("matrix", rows=["a", "b"], columns=["c", "d"], **more)
+        return [float(cell.get("fill-opacity")) for cell in svg.iter("rect") if cell.get("fill-opacity")]
+
+    absolute = shades(values=[[0.2, 0.1], [0.8, 0.4]], full=1.0)
+    by_row = shades(values=[[0.2, 0.1], [0.8, 0.4]])
+    assert absolute != by_row
+    assert by_row[:2] == by_row[2:]  # the same shares of their rows
+    assert absolute == sorted(absolute[:2], reverse=True) + sorted(absolute[2:], reverse=True)
+    assert absolute[2] > absolute[0]
+    # A share of nought is drawn, and said; of counts it would be left out.
+    assert len(shades(values=[[0.0, 0.5], [1.0, math.nan]], full=1.0)) == 3
+    spoken = drawn("matrix", values=[[0.0] * 3, [0.5] * 3, [0.75] * 3], full=1.0, unit="fraction").get(
+        "aria-label"
+    )
+    assert "values from 0 % to 75 %" in spoken.replace("0.0 %", "0 %").replace("75.0 %", "75 %")
+    # More than all is all.
+    assert (
+        shades(values=[[3.0, 0.5], [1.0, 0.5]], full=1.0)[0]
+        == shades(values=[[1.0, 0.5], [1.0, 0.5]], full=1.0)[0]
+    )
+
+
 def test_a_large_matrix_has_no_numbers_in_it():
     names = [f"c{i}" for i in range(40)]
     svg = drawn("matrix", rows=names, columns=names, values=[[1] * 40 for _ in names])
@@ -189,6 +213,7 @@ def test_scales_and_ranges():
 
 def test_colours_keep_what_others_are_compared_with_grey():
     found = colours_of(["kd", "teacher", *(f"m{i}" for i in range(9)), "kd"])
-    assert found["teacher"] == "c0"
+    assert found["teacher"] == "own"
+    assert colours_of(["control"])["control"] == "c0"
     assert found["kd"] == "c1"
     assert found["m7"] == "c1"

@@ -11,7 +11,7 @@ from limbeck.errors import RunFolderError
 from limbeck.report.page import build, write
 
 VOID = {"meta", "link", "img", "br", "path", "rect", "line", "circle"}
-KINDS = ["begun", "with_teacher", "complete", "unfinished", "failed", "hostile"]
+KINDS = ["begun", "with_teacher", "complete", "audited", "unfinished", "failed", "hostile"]
 
 
 class WellFormed(HTMLParser):
@@ -104,6 +104,50 @@ def test_what_a_finished_comparison_shows(complete_run):
 
 def test_the_page_is_a_function_of_the_folder(complete_run):
     assert build(complete_run) == build(complete_run)
+
+
+def test_an_audit_leads_with_its_verdicts_and_has_a_chapter_for_each_question(examples, tmp_path):
+    html = build(examples.audited(tmp_path / "run").path)
+    text = " ".join("".join(parsed(html).text).split())
+    places = [
+        *(html.index(f"<h2>{title}</h2>") for title in ("Results", "Findings", "Learning curves")),
+        html.index("<h2>Cost</h2>"),
+    ]
+    assert places == sorted(places)
+    results, findings = html[places[0] : places[1]], html[places[1] : places[2]]
+    assert "Looks where the teacher looks" in results
+    for mark, word in (
+        ("yes", "✓ transferred +12.1"),
+        ("unsure", "? cannot tell"),
+        ("no", "✗ not transferred −0.3"),
+    ):
+        assert re.search(rf'class="[^"]*\b{mark}\b[^"]*"[^>]*>\s*{re.escape(word)}', results), word
+    # Chapters stand in the order of their names, and what belongs to one is shown there alone.
+    titles = re.findall(r"<h3>(.*?)</h3>", findings)
+    assert titles[1:] == ["Adversarial", "Bare"]
+    assert titles[0].startswith("&lt;script&gt;")
+    assert examples.HOSTILE in "".join(parsed(html).text)
+    assert re.search(r'<dt class="yes">✓ transferred · kd · Fooled</dt><dd>The students are more', findings)
+    for shown in (
+        "Who is fooled by whose images",
+        "Fooled by the teacher&#39;s adversarial",
+        "ifgsm with eps 8.00/255",
+    ):
+        assert html.count(f">{shown}") == 1 or shown in findings
+        assert shown not in html[: places[1]] + html[places[2] :]
+    assert findings.count("data:image/png;base64,") == 1
+    assert "All numbers" in findings
+    assert "Of 2 properties these came: kd 1, at 1." in text
+
+
+def test_a_damaged_lead_or_chapter_is_no_reason_to_lose_the_page(examples, tmp_path):
+    run = examples.audited(tmp_path / "run")
+    run.stage("students").write_table("verdicts", {"title": "Verdicts", "lead": True})
+    (run.path / "students/chapters/01-adversarial.json").write_text('{"title": "Adv')
+    text = "".join(parsed(build(run.path)).text)
+    assert "This table cannot be shown: KeyError: 'columns'" in text
+    assert "Bare" in text
+    assert "Who is fooled by whose images" in text  # in no chapter any more: shown among the loose ones
 
 
 def test_an_unfinished_run_says_how_far_it_got(examples, tmp_path):

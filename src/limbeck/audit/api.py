@@ -13,7 +13,7 @@ from torch import nn
 from limbeck.audit.asking import ask
 from limbeck.audit.config import STANDARD, ModelSpec, QuestionSpec, Statistics
 from limbeck.audit.examination import Examination
-from limbeck.audit.opening import CONTROL, Named, check_size, material_of, open_panel, split_name
+from limbeck.audit.opening import CONTROL, Named, check_channels, check_size, material_of, open_panel, split_name
 from limbeck.audit.outcome import Audit, judged
 from limbeck.audit.products import write_audit
 from limbeck.engine import Machine
@@ -98,6 +98,7 @@ def audit(
     for name, one in others.items():
         if tuple(one.class_names) != material.class_names:
             raise DataError(f"audit: domain '{name}' has other classes than {material.name}, or another order.")
+        check_channels(name, one, material)
     named = [
         Named("teacher", "teacher", "", None, _model("teacher", teacher)),
         *(

@@ -72,7 +72,7 @@ class Examination:
     batch_size: int = 250
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     note: Callable[[str], None] = lambda _: None
-    _kept: dict[tuple[str, int, int, int], tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+    _kept: dict[tuple[str, int, int], tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
     def batches(self, material: Material) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Images in [0, 1] (float32, on the device), labels, and their numbers in the material (on the CPU)."""
@@ -93,7 +93,7 @@ class Examination:
         if isinstance(images, Tensor):
             return self._computed(subject, (part.to(self.device) for part in images.split(self.batch_size)))
         shown = images.images
-        key = (subject.name, shown.data_ptr(), shown.storage_offset(), len(shown))
+        key = (subject.name, shown.data_ptr(), len(shown))
         if key not in self._kept:
             # The images are kept as well: another material could get the memory of one that is gone.
             self._kept[key] = (shown, self._computed(subject, (part for part, _, _ in self.batches(images))))

@@ -21,7 +21,7 @@ from limbeck.models.reading import read_classifier
 from limbeck.protocols import Source, StageContext
 from limbeck.runs.records import read_json
 from limbeck.seeding import generator
-from limbeck.sources import Loader, Subset, loader_of
+from limbeck.sources import Loader, Subset, loader_of, part_of
 from limbeck.sources import build as build_source
 from limbeck.sources.nesting import without_limits
 from limbeck.specs import Spec
@@ -295,17 +295,36 @@ def _read(source: Source, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     images, labels = getattr(source, "images", None), getattr(source, "labels", None)
     if isinstance(images, torch.Tensor) and isinstance(labels, torch.Tensor) and images.dtype == torch.uint8:
         return images[rows], labels[rows].to(torch.int64)
-    chosen = Subset(source, rows)  # what is not shown is not read
+    chosen = part_of(source, rows)  # what is not shown is not read
     loader: Loader = loader_of(chosen)(chosen, batch_size=256, seed=0, shuffle=False)
     parts = [(batch["images"], batch["labels"]) for batch in loader.epoch(1)]
     whole = torch.cat([(part * 255).round().to(torch.uint8) for part, _ in parts])
-    return whole, torch.cat([part for _, part in parts]).to(torch.int64)
+    known = torch.cat([part for _, part in parts]).to(torch.int64)
+    if not isinstance(chosen, Subset):  # a stream is read in its own order
+        order = rows.argsort().argsort()
+        order = order[order < len(whole)]
+        return whole[order], known[order]
+    return whole, known
 
 
 def open_source(spec: Spec, split: str, **more: Any) -> Source:
     """The split of a source that is shown; settings that make training sets smaller leave a test split whole."""
     settings = dict(spec.settings) if split == "train" else without_limits(spec.settings)
     return build_source(spec.name, split=split, **settings, **more)  # type: ignore[arg-type]
+
+
+def check_channels(name: str, domain: Source, material: Material) -> None:
+    """Make sure that the images of a domain have as many channels as those of the audit.
+
+    Raises:
+        DataError: they do not.
+    """
+    own, theirs = material.images.shape[1], domain.image_shape[0]
+    if own != theirs:
+        raise DataError(
+            f"audit: the images of domain '{name}' have {theirs} channels, those of {material.name} {own}. Say "
+            f"channels: {own} on its source."
+        )
 
 
 def check_size(material: Material, precision: float | None) -> None:
@@ -344,6 +363,7 @@ def open_examination(config: CompareStage, context: StageContext, device: torch.
                 f"({', '.join(material.class_names[:4])}, ...). Both need the same, in the same order; the source "
                 "'relabelled' maps one set's classes to another's."
             )
+        check_channels(name, one, material)
         domains[name] = material_of(one, name=name, count=config.images, seed=seed)
     panel = open_panel(named_by(config, context), material, layers=config.layers, device=device, data=source)
     return Examination(panel, material, domains=domains, seed=seed, batch_size=config.batch_size, device=device)

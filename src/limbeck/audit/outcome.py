@@ -112,15 +112,16 @@ class Audit:
         found: dict[str, list[str]] = {method: [] for method in self.panel.methods}
         for one in primary:
             if one.verdict is Verdict.TRANSFERRED:
-                found[one.method].append(one.title[:1].lower() + one.title[1:])
-        properties = len({one.name for one in primary})
+                found[one.method].append(one.title)
+        count = len({one.name for one in primary})
+        properties = f"{count} {'property' if count == 1 else 'properties'}"
         if not any(found.values()):
-            return f"Of {properties} properties none was shown to have come from the teacher."
-        parts = [f"{method} {len(titles) or 'none'}" for method, titles in found.items()]
-        said = f"Of {properties} properties these came from the teacher: {', '.join(parts)}."
+            return f"Of {properties} none was shown to have come from the teacher."
         if len(found) == 1:
-            said += f" They are: {'; '.join(next(iter(found.values())))}."
-        return said
+            titles = next(iter(found.values()))
+            return f"Of {properties} {len(titles)} came from the teacher: {'; '.join(titles)}."
+        parts = [f"{method} {len(titles) or 'none'}" for method, titles in found.items()]
+        return f"Of {properties}, so many came from the teacher: {', '.join(parts)}."
 
 
 def judged(

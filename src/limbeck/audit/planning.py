@@ -28,7 +28,7 @@ PASSES: Mapping[str, float] = {
     "shifts": 8.0,
     "rotation": 4.0,
     "scale": 4.0,
-    "corruptions": 20.0,
+    "corruptions": 10.0,
     "representations": 1.0,
     "boundaries": 6.0,
     "shape_bias": 1.0,

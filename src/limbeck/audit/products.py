@@ -22,6 +22,10 @@ from limbeck.runs.records import finite
 from limbeck.version import __version__
 
 FILE = "audit.json"
+MOST_IN_WORDS = 3
+"""With more methods than this the table of verdicts has marks alone."""
+_SHARES = ("win_rate", "worst_class_drop", "worst_group_drop")
+"""Numbers of questions that are shares; the others have no unit."""
 _WORDS = {
     Verdict.TRANSFERRED: "✓ transferred",
     Verdict.NOT_TRANSFERRED: "✗ not transferred",
@@ -58,6 +62,7 @@ def write_audit(folder: StageFolder, audit: Audit, *, fail_on: Sequence[str] = (
                 "images": _count(int(audit.data["images"]), None),
                 **_headline(audit.quantities),
             },
+            "by_method": finite(numbers_by_method(audit)),
             "audit": FILE,
             "broken": broken,
             "summary": f"Not passed: {'; '.join(broken)}." if broken else audit.summary,
@@ -91,6 +96,36 @@ def record_of(audit: Audit, *, fail_on: Sequence[str] = (), broken: Sequence[str
         "conditions": list(fail_on),
         "broken": list(broken),
     }
+
+
+def numbers_by_method(audit: Audit) -> dict[str, dict[str, Any]]:
+    """Every number with those whom it is about, as tables of published numbers ask for it.
+
+    Args:
+        audit: judged.
+
+    Returns:
+        Name of a number, such as `adversarial.fooled` -> its unit and, for teacher, control and each method, name
+        of a network -> the number; where a question gives a mean alone, that of the method.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for one in audit.findings:
+        entry = found.setdefault(one.name, {"unit": one.unit, "of": {}})
+        entry["of"][one.method] = dict(one.student.values)
+        entry["of"]["control"] = dict(one.control.values)
+        if one.kind == "trait":
+            entry["of"]["teacher"] = {"teacher": one.teacher}
+    for name, answer in audit.answers.items():
+        for key, values in answer.numbers.items():
+            if isinstance(values, Mapping):
+                own = {
+                    who: {who: value}
+                    for who, value in values.items()
+                    if who in (*audit.panel.methods, "control", "teacher")
+                }
+                unit = "fraction" if key in _SHARES or key.startswith("accuracy_") else ""
+                found.setdefault(f"{name}.{key}", {"unit": unit, "of": own})
+    return found
 
 
 def _member(one: Member) -> dict[str, Any]:
@@ -130,11 +165,13 @@ def verdict_table(audit: Audit) -> dict[str, Any]:
     panel = audit.panel
     primary = [one for one in audit.findings if one.primary]
     rows: dict[str, dict[str, Any]] = {}
-    alone = len(panel.methods) == 1
+    alone, many = len(panel.methods) == 1, len(panel.methods) > MOST_IN_WORDS
     for one in primary:
-        row = rows.setdefault(one.name, {"property": one.title})
+        row = rows.setdefault(one.name, {"property": _sentence(one.title)})
         assert one.verdict is not None
-        row[f"verdict_{one.method}"] = _WORDS[one.verdict] if alone else _cell(one)
+        word = _WORDS[one.verdict][:1] if many else _WORDS[one.verdict]
+        said = word if alone else f"{word} {difference_in_words(one, interval=False)}"
+        row[f"verdict_{one.method}"] = said.rstrip()
         row["teacher"] = None if math.isnan(one.teacher) else number_in_words(one.teacher, one.unit)
         row["control"] = number_in_words(one.control.mean, one.unit)
         if alone:
@@ -164,6 +201,8 @@ def _note(panel: Members, primary: Sequence[Finding], skipped: Mapping[str, str]
         "number of questions explain. Not transferred: an effect that matters is excluded. Numbers: difference of "
         "student and control towards the teacher, with a 95 % interval."
     )
+    if len(panel.methods) > MOST_IN_WORDS:
+        said = "✓ transferred, ✗ not transferred, ? cannot tell. " + said
     if not panel.controls:
         said = "No control was given, so nothing can be said about transfer: numbers alone."
     elif seeds < 2:
@@ -173,9 +212,8 @@ def _note(panel: Members, primary: Sequence[Finding], skipped: Mapping[str, str]
     return said
 
 
-def _cell(one: Finding) -> str:
-    assert one.verdict is not None
-    return f"{_WORDS[one.verdict]} {difference_in_words(one, interval=False)}".rstrip()
+def _sentence(title: str) -> str:
+    return title[:1].upper() + title[1:]
 
 
 def number_in_words(value: float, unit: str) -> str:
@@ -224,7 +262,7 @@ def _write_answer(
         folder.write_table(f"{name}-numbers", _numbers(findings))
         tables.append(f"{name}-numbers")
     lines = [
-        (f"{_WORDS[one.verdict]} · {one.method} · {one.title}", one.reason)
+        (f"{_WORDS[one.verdict]} · {one.method} · {_sentence(one.title)}", one.reason)
         for one in findings
         if one.primary and one.verdict is not None
     ]
@@ -249,7 +287,7 @@ def _numbers(findings: Sequence[Finding]) -> dict[str, Any]:
         chance = number_in_words(one.chance, one.unit) if one.chance is not None else None
         rows.append(
             {
-                "title": one.title,
+                "title": _sentence(one.title),
                 "method": one.method,
                 "teacher": None if math.isnan(one.teacher) else number_in_words(one.teacher, one.unit),
                 "control": _spread(one.control.values, one.unit),

@@ -10,7 +10,7 @@ import typer
 
 from limbeck.cli import options
 from limbeck.cli.run import execute
-from limbeck.errors import ConfigError, InputError
+from limbeck.errors import CheckpointError, ConfigError, InputError
 
 LIBRARIES = ("timm/", "torchvision/", "hf/")
 
@@ -190,6 +190,11 @@ def _model(text: str) -> str | dict[str, Any]:
         return {"name": text, "pretrained": True}
     if text.startswith("{"):
         return _mapping(text, "a model")
+    if not Path(text).expanduser().exists():
+        raise CheckpointError(
+            f"there is no model at {text}: no such file or folder. Networks of libraries are written timm/NAME, "
+            "torchvision/NAME or hf/OWNER/NAME."
+        )
     return text
 
 

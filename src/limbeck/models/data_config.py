@@ -103,10 +103,11 @@ def _from_timm(facts: Mapping[str, Any], model: nn.Module) -> DataConfig:
         # timm sums the weights of the first layer over channels; each channel is then a grey image.
         mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
     names = facts.get("label_names") or ()
+    names = names.values() if isinstance(names, Mapping) else names
     classes = getattr(model, "num_classes", None)
     return DataConfig(
         input_shape=(channels, int(height), int(width)),
         mean=mean,
         std=std,
-        class_names=tuple(names) if len(names) == classes else (),
+        class_names=tuple(map(str, names)) if len(names) == classes else (),
     )

@@ -34,6 +34,8 @@ class Cell(Config):
     """The stage whose number stands for the cell."""
     number: str = "accuracy"
     """The number of that stage's result; shares are shown in percent."""
+    method: str | None = None
+    """Whose number, of an audit: a method, control or teacher; the mean over its networks counts."""
     reported: float
     """The published number, in the table's unit."""
     spread: float | None = None

@@ -144,7 +144,7 @@ def _trials(cell: Cell, recipe: Recipe, runs: Iterable[RunFolder], same_data: Se
     found = []
     for run in runs:
         folder = run.stage(cell.stage)
-        value = _number(folder.result(), cell.number) if folder.finished else None
+        value = _number(folder.result(), cell) if folder.finished else None
         if value is None:
             continue
         changes: list[str] = []
@@ -175,11 +175,16 @@ def _with_ancestors(recipe: Recipe, stage: str) -> list[str]:
     return asked
 
 
-def _number(result: Mapping[str, Any], name: str) -> float | None:
-    """A number of a result as tables show it: shares in percent, others as they are."""
-    numbers = result.get("numbers")
-    entry = numbers.get(name) if isinstance(numbers, dict) else None
-    value = entry.get("value") if isinstance(entry, dict) else None
+def _number(result: Mapping[str, Any], cell: Cell) -> float | None:
+    """A cell's number in a result as tables show it: shares in percent, others as they are."""
+    if cell.method is not None:
+        entry = result.get("by_method", {}).get(cell.number)
+        of = entry["of"].get(cell.method) if isinstance(entry, dict) else None
+        value = statistics.fmean(of.values()) if of and None not in of.values() else None
+    else:
+        numbers = result.get("numbers")
+        entry = numbers.get(cell.number) if isinstance(numbers, dict) else None
+        value = entry.get("value") if isinstance(entry, dict) else None
     if entry is None or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value) * (100 if entry.get("unit", "fraction") == "fraction" else 1)
@@ -192,17 +197,29 @@ def _comparable(config: Mapping[str, Any], same_data: Sequence[str]) -> dict[str
         values.pop(key, None)
     values = _without_places(values)
     for key in ("source", "test_source"):
-        source = values.get(key)
-        if isinstance(source, dict):
-            name = source.get("name")
-            values[key] = {
-                "name": same_data[0] if name in same_data else name,
-                **{k: source.get(k) for k in _SELECTION},
-            }
+        if isinstance(values.get(key), dict):
+            values[key] = _choice(values[key], same_data)
+    if isinstance(values.get("domains"), dict):
+        values["domains"] = {name: _choice(one, same_data) for name, one in values["domains"].items()}
     train = values.get("train")
     if isinstance(train, dict):
         values["train"] = {k: v for k, v in train.items() if k not in NEUTRAL}
     return values
+
+
+def _choice(source: Any, same_data: Sequence[str]) -> Any:
+    """Which images of a source, and how they look, without where they lie; of what it is made of as well."""
+    if isinstance(source, list):
+        return [_choice(one, same_data) for one in source]
+    if not isinstance(source, dict):
+        return source
+    name = source.get("name")
+    inside = {k: _choice(source[k], same_data) for k in ("of", "patches") if k in source}
+    return {
+        "name": same_data[0] if name in same_data else name,
+        **{k: source.get(k) for k in _SELECTION},
+        **inside,
+    }
 
 
 def _without_places(value: Any) -> Any:

@@ -48,8 +48,8 @@ def draw_matrix(figure: Mapping[str, Any]) -> Markup:
     for i, line in enumerate(values):
         total = sum(abs(v) for v in line if math.isfinite(v)) or 1.0
         for j, value in enumerate(line):
-            if not math.isfinite(value) or value == 0:
-                continue
+            if not math.isfinite(value) or (value == 0 and full is None):
+                continue  # nothing was counted there; a share of nought is a finding
             text = quantity(value, figure.get("unit")) if figure.get("unit") else plain(value)
             about = f"{y_label or 'row'} {rows[i]}, {x_label or 'column'} {columns[j]}: {text}"
             agrees = i == j or rows != columns
@@ -110,6 +110,12 @@ def _spoken(
     figure: Mapping[str, Any], rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]]
 ) -> str:
     title = str(figure.get("title", "Matrix"))
+    if figure.get("full") is not None:
+        known = [v for line in values for v in line if math.isfinite(v)]
+        if not known:
+            return f"{title}: empty."
+        ends = [quantity(v, figure["unit"]) if figure.get("unit") else plain(v) for v in (min(known), max(known))]
+        return f"{title}: {len(rows)} rows, {len(columns)} columns, values from {ends[0]} to {ends[1]}."
     if list(rows) != list(columns):
         return f"{title}: {len(rows)} rows, {len(columns)} columns."
     pairs = [(v, i, j) for i, line in enumerate(values) for j, v in enumerate(line) if i != j and v > 0]

@@ -101,7 +101,7 @@ def _contents(run: RunFolder) -> dict[str, Any]:
         "byline": byline(run),
         "states": states,
         "tiles": tiles_of(stages),
-        "leads": [table_of(table) for stage in stages for table in stage.tables().values() if table.get("lead")],
+        "leads": [_table(table) for stage in stages for table in stage.tables().values() if table.get("lead")],
         "headlines": _headlines(stages, colours),
         "chapters": [chapter for stage in stages for chapter in _chapters(stage, colours)],
         "curves": [part for stage in stages if (part := _curves(stage, colours)).drawings],

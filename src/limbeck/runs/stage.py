@@ -214,7 +214,8 @@ class StageFolder:
 
         Args:
             name: of the file; begin it with a number.
-            chapter: title, lines (pairs of a head and a sentence), notes (sentences), and the names of `tables`, `figures` and `images`.
+            chapter: title, lines (pairs of a head and a sentence), notes (sentences), and the names of `tables`,
+                `figures` and `images`.
         """
         write_json(self._place("chapters", name), chapter)
 

@@ -19,7 +19,7 @@ from limbeck.audit.subjects import Subject
 from limbeck.bounds import Fraction, PositiveInt
 from limbeck.errors import ConfigError, DataError
 
-_CALIBRATED_ON = 200
+_CALIBRATED_ON = 100
 _FEWEST = 10
 
 
@@ -33,7 +33,7 @@ def adversarial(
     iterations: PositiveInt = 5,
     wanted: Fraction = 0.85,
     images: PositiveInt = 1000,
-    matrix_images: PositiveInt = 200,
+    matrix_images: PositiveInt = 100,
 ) -> Answer:
     """Share of the images that fooled the teacher which fool a network too: whose prediction they change.
 
@@ -83,10 +83,12 @@ def adversarial(
     changed = craft(attack, teacher.network, given, labels, batch_size=exam.batch_size, **settings)
     hit = _fooled(exam, teacher, given, changed)
     if int(hit.sum()) < _FEWEST:
+        advice = "Give a larger eps, or leave it out."
+        if eps is None:
+            advice = "No larger eps did better: it may be wrong on most of them, or give one answer to all."
         raise DataError(
             f"audit: with eps {settings['eps']:.4f} only {int(hit.sum())} of {len(material)} images fool the "
-            f"teacher, "
-            "too few to ask whom else they fool. Give a larger eps, or leave it out."
+            f"teacher, too few to ask whom else they fool. {advice}"
         )
     rates = of_learners(exam.panel, lambda one: on_successful(_fooled(exam, one, given, changed), hit))
     if exam.panel.foreign is not None:

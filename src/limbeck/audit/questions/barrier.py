@@ -31,7 +31,7 @@ def barrier(exam: Examination, *, images: PositiveInt = 1000, points: PositiveIn
         ModelError: a network of another architecture.
 
     References:
-        Section 5.5 of the page on the paper's measures; [stanton2021does] finds students in other valleys.
+        Frankle et al., Linear Mode Connectivity, ICML 2020 [frankle2020linear].
     """
     material = exam.material.part(images)
     batches = [(given, labels) for given, labels, _ in exam.batches(material)]

@@ -81,6 +81,10 @@ def bias(exam: Examination, *, images: PositiveInt | None = None, smallest: Posi
         numbers={
             "worst_group_drop": method_means(exam.panel, drops),
             "gain_correlation": _gain_correlation(exam, shares),
+            **{
+                f"accuracy_{name}": method_means(exam.panel, {one: float(own[at]) for one, own in shares.items()})
+                for at, name in enumerate(chosen)
+            },
         },
     )
 

@@ -26,7 +26,7 @@ def corruptions(
     *,
     names: Sequence[str] | None = None,
     severities: Sequence[int] = (1, 2, 3, 4, 5),
-    images: PositiveInt = 500,
+    images: PositiveInt = 250,
 ) -> Answer:
     """Accuracy and agreement with the teacher on corrupted images.
 

@@ -71,7 +71,7 @@ def representations(
                 features = {}
                 for one in exam.panel:
                     one.network(given)
-                    features[one.name] = taps[one.name].take()
+                    features[one.name] = _finite(one, taps[one.name].take())
                 for name, found in maps.items():
                     found.update(features[exam.panel.teacher.name], features[name])
     finally:
@@ -110,6 +110,16 @@ def representations(
         chance=0.0,
     )
     return Answer((evidence, last), figures=_figures(exam, maps, paths))
+
+
+def _finite(one: Subject, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    for path, values in features.items():
+        if not bool(values.isfinite().all()):
+            raise DataError(
+                f"audit: {one.name} puts out features that are not finite in layer '{path}'. Its training "
+                "diverged, or its file holds damaged weights."
+            )
+    return features
 
 
 def layer_paths(one: Subject, example: Tensor, layers: str) -> list[str]:

@@ -11,6 +11,9 @@ from torch import Tensor
 
 FEWEST = 5
 """Images below which no interval is given: their spread says next to nothing about that of others."""
+FEWEST_ALIKE = 30
+"""Images below which answers that are alike throughout prove nothing: by the rule of three, three in as many
+others may still differ."""
 _LOST = 0.05
 """Share of the resampled sets in which a number may be undefined before its spread is not believed."""
 
@@ -108,6 +111,9 @@ def estimate(
     over_images = Part(finite.var().item() * images / (images - 1), images - 1)
     error, freedom = _combined([over_images, *seeds])
     if error <= 1e-12 * max(1.0, abs(value)):
+        if images < FEWEST_ALIKE:
+            words = f"nothing varies over the {images} images that count, which are too few to conclude from"
+            return Estimate(value, confidence=confidence, reason=words)
         # Networks that answer alike on every image and for every seed leave nothing to estimate.
         same = abs(value) <= 1e-12
         return Estimate(value, value, value, 1.0 if same else 0.0, confidence, over_images, tuple(seeds))
