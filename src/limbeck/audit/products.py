@@ -40,11 +40,8 @@ def write_audit(folder: StageFolder, audit: Audit, *, fail_on: Sequence[str] = (
         folder: of the stage.
         audit: judged.
         fail_on: conditions that must not hold.
-
-    Raises:
-        ConfigError: a condition that cannot be checked; everything is written before.
     """
-    broken, problem = _checked(fail_on, audit)
+    broken = _checked(fail_on, audit)
     for number, (name, answer) in enumerate(audit.answers.items()):
         findings = [one for one in audit.findings if one.question == name]
         _write_answer(folder, name, answer, findings, number=number)
@@ -69,8 +66,6 @@ def write_audit(folder: StageFolder, audit: Audit, *, fail_on: Sequence[str] = (
             "components": [f"question:{name}" for name in audit.answers],
         }
     )
-    if problem is not None:
-        raise problem
 
 
 def record_of(audit: Audit, *, fail_on: Sequence[str] = (), broken: Sequence[str] = ()) -> dict[str, Any]:
@@ -132,17 +127,15 @@ def _member(one: Member) -> dict[str, Any]:
     return {"name": one.name, "method": one.method, "seed": one.seed}
 
 
-def _checked(conditions: Sequence[str], audit: Audit) -> tuple[list[str], ConfigError | None]:
-    """What is broken in words; a condition that cannot be checked is broken, and an error once all is written."""
+def _checked(conditions: Sequence[str], audit: Audit) -> list[str]:
+    """What is broken, in words; a condition that cannot be checked is not passed either."""
     broken: list[str] = []
-    problem = None
     for text in conditions:
         try:
             broken += audit.broken(text)
         except ConfigError as error:
             broken.append(str(error))
-            problem = error
-    return broken, problem
+    return broken
 
 
 def _count(value: int, better: str | None) -> dict[str, Any]:
