@@ -12,10 +12,12 @@ from pydantic import (
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_serializer,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -66,6 +68,20 @@ class StageConfig(Config):
     """The kind of artefact that the stage writes."""
     INPUTS: ClassVar[Mapping[str, str]] = {}
     """Field -> kind of artefact that it refers to."""
+    OUTPUT_WITH: ClassVar[Mapping[str, str]] = {}
+    """Field -> kind of artefact that the stage writes where the field is true."""
+    LATER: ClassVar[Mapping[str, Any]] = {}
+    """Field that older runs do not have -> its default, which is not written down, so that they go on."""
+
+    @property
+    def output(self) -> str:
+        """The kind of artefact that the stage writes with these values."""
+        return next((kind for field, kind in self.OUTPUT_WITH.items() if getattr(self, field)), self.OUTPUT)
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        return {k: v for k, v in values.items() if k not in self.LATER or v != self.LATER[k]}
 
     def cites(self) -> tuple[str, ...]:
         """Keys of the papers that the stage itself stands on, beside those of its components."""

@@ -7,8 +7,10 @@ import json
 import pytest
 import torch
 
-from limbeck.audit.opening import check_size, material_of, open_source, split_name, trials_of
-from limbeck.errors import DataError, RunFolderError
+from limbeck.audit.config import CompareStage
+from limbeck.audit.opening import check_size, material_of, named_by, open_source, split_name, trials_of
+from limbeck.errors import ConfigError, DataError, RunFolderError
+from limbeck.protocols import StageContext
 from limbeck.sources import arrays, build
 from limbeck.specs import Spec
 
@@ -69,6 +71,58 @@ def test_comparisons_that_cannot_be_audited(comparison, tmp_path):
         trials_of(comparison.parent)
     with pytest.raises(RunFolderError, match="holds none"):
         trials_of(tmp_path / "run/students/trials")
+
+
+@pytest.fixture
+def small_sets(tmp_path):
+    """A stage that trained students on sets, of which its result lists those that count."""
+    for name in ("dm-hard-s0", "dm-hard-lr0.1-s0", "random_10_per_class-hard-s0"):
+        trial = tmp_path / "run/look/trials" / name
+        trial.mkdir(parents=True)
+        (trial / "config.json").write_text(json.dumps({"cell": {"row": "dm"}, "seed": 0}))
+        (trial / "result.json").write_text("{}")
+    kept = [("dm", "dm-hard-lr0.1-s0"), ("random", "random_10_per_class-hard-s0")]
+    listed = [{"method": method, "seed": 0, "trial": trial} for method, trial in kept]
+    (tmp_path / "run/look/result.json").write_text(json.dumps({"kind": "comparison", "kept": listed}))
+    return tmp_path / "run/look"
+
+
+def named(folder, **values):
+    config = CompareStage.model_validate(
+        {"teacher": "t", "comparison": "c", "source": "digits", **values}, strict=False
+    )
+    return named_by(config, StageContext(seed=0, inputs={"t": "t", "c": folder, "x": "x"}, device="cpu"))
+
+
+def test_sets_are_methods_and_one_of_them_is_the_control(small_sets):
+    found = trials_of(small_sets, control="random")
+    assert [(one.name, one.role, one.method) for one in found] == [
+        ("control-s0", "control", "control"),
+        ("dm-s0", "student", "dm"),
+    ]
+    assert found[0].what.endswith("random_10_per_class-hard-s0")
+    assert found[1].what.endswith("dm-hard-lr0.1-s0")  # the other rate was tried, and left out
+    assert [one.name for one in named(small_sets, control="random")] == ["teacher", "control-s0", "dm-s0"]
+
+
+def test_a_control_that_is_not_there_is_said_so(small_sets, comparison):
+    with pytest.raises(ConfigError, match=r"no method 'rndom'. Did you mean 'random'\?.* it has: dm, random"):
+        named(small_sets, control="rndom")
+    with pytest.raises(ConfigError, match=r"no method 'control'.*control: random; it has: dm, random"):
+        named(small_sets)
+    assert [one.name for one in named(small_sets, controls={"control-s0": "x"})][-1] == "control-s0"
+    with pytest.raises(ConfigError, match="has a 'control' of its own"):
+        named(comparison, control="kd")
+    with pytest.raises(ValueError, match="control: 'random' is to be a method of the comparison"):
+        CompareStage.model_validate(
+            {"teacher": "t", "students": {"a": "x"}, "control": "random", "source": "digits"}
+        )
+
+
+def test_students_that_were_not_kept_cannot_be_audited(small_sets):
+    (small_sets / "result.json").write_text('{"kind": "evaluation"}')
+    with pytest.raises(RunFolderError, match="keeps them with keep_students: true"):
+        trials_of(small_sets)
 
 
 def test_images_are_drawn_at_random_and_only_those_are_read():

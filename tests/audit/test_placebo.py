@@ -32,7 +32,7 @@ def test_what_a_placebo_gains_as_well_is_not_the_teachers(examined):
     assert beside.specificity_note == "students of a teacher without the property (placebo)"
     finding = judge([beside], panel)[0]
     assert finding.verdict is Verdict.CANNOT_TELL
-    assert "As much shows with students of a teacher without the property" in finding.reason
+    assert "Not shown to be more than with students of a teacher without the property" in finding.reason
     other = evidence(panel, **{"placebo kd-s0": 0.4})
     (beside,) = with_placebo(Answer((other,)), panel).evidence
     assert judge([beside], panel)[0].verdict is Verdict.TRANSFERRED

@@ -175,22 +175,20 @@ def test_an_onnx_file_predicts_and_says_what_it_wants(onnx_file, tmp_path):
     assert (facts.mean, facts.std) == ((0.0,), (1.0,))
 
 
-def test_an_onnx_file_that_says_nothing_wants_pixels(onnx_file):
-    facts = data_config(read_classifier(onnx_file()[0]))
-    assert facts == DataConfig((1, 4, 4), (0.0,), (1.0,))
-    with pytest.raises(ModelError, match="says neither its size nor its normalisation"):
-        read_classifier(onnx_file(side="side")[0])
+def test_an_onnx_file_that_does_not_say_what_it_wants_is_refused(onnx_file):
+    with pytest.raises(ModelError, match="does not say how its images are normalised"):
+        read_classifier(onnx_file()[0])
 
 
 def test_images_that_an_onnx_file_does_not_take(onnx_file):
-    one_at_a_time = read_classifier(onnx_file(batch=1)[0])
+    one_at_a_time = read_classifier(onnx_file(batch=1, said=SAID)[0])
     assert one_at_a_time(torch.rand(1, 1, 4, 4)).shape == (1, 3)
     with pytest.raises(ModelError, match=r"net.onnx cannot be run on images of shape \(2, 1, 4, 4\)"):
         one_at_a_time(torch.rand(2, 1, 4, 4))
 
 
 def test_damaged_and_missing(onnx_file, tmp_path, monkeypatch):
-    path, _ = onnx_file()
+    path, _ = onnx_file(said=SAID)
     (tmp_path / "bad.onnx").write_bytes(path.read_bytes()[:60])
     with pytest.raises(CheckpointError, match=r"bad.onnx cannot be read by onnxruntime"):
         read_classifier(tmp_path / "bad.onnx")
@@ -203,7 +201,7 @@ def test_an_onnx_student_in_an_audit(onnx_file):
     """Predictions are audited; questions that need gradients are left out of the standard set, with the reason."""
     draws = np.random.default_rng(1)
     source = (draws.integers(0, 256, (120, 4, 4), dtype=np.uint8), draws.integers(0, 3, 120))
-    path, weights = onnx_file()
+    path, weights = onnx_file(said={**SAID, "normalise": "inside", "class_names": []})
     teacher = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3, bias=False))
     teacher[1].weight.data = weights.T.clone()
     teacher.limbeck_data = DataConfig((1, 4, 4), (0.0,), (1.0,))

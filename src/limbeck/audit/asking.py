@@ -36,10 +36,13 @@ def ask(
     answers: dict[str, Answer] = {}
     skipped: dict[str, str] = {}
     blind = [one.name for one in exam.panel if not one.network.differentiable]
+    foreign = exam.panel.foreign
+    attacked = [foreign.name] if foreign is not None and not foreign.network.differentiable else []
     for question in questions:
-        if question.name in NEEDS_GRADIENTS and blind:
+        cannot = [*blind, *attacked] if question.name == "adversarial" else blind
+        if question.name in NEEDS_GRADIENTS and cannot:
             reason = (
-                f"{', '.join(blind)} can be asked for predictions alone (an ONNX file), and it needs gradients"
+                f"{', '.join(cannot)} can be asked for predictions alone (an ONNX file), and it needs gradients"
             )
             if question.name not in may_be_left_out:
                 raise ConfigError(f"audit: the question '{question.name}' cannot be asked: {reason}.")

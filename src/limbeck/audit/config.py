@@ -125,12 +125,16 @@ class CompareStage(_Audit):
         "comparison": "comparison",
         "placebo": "comparison",
     }
+    LATER: ClassVar[Mapping[str, Any]] = {"control": "control"}
 
     kind: Literal["audit.compare"] = "audit.compare"
     teacher: str | ModelSpec
     """An earlier stage, a model file or run folder, or a model by name (pretrained)."""
     comparison: str | None = None
-    """A stage or folder of classify.compare: all its students, by method and seed, and its controls."""
+    """A stage or folder of classify.compare: all its students, by method and seed, and its controls. Or of
+    dataset.evaluate with keep_students: every set is a method."""
+    control: str = "control"
+    """Which method of the comparison is the control: random, for random images beside small sets."""
     students: Students
     """Further students: method, or method-s<seed> -> stage, file or model by name."""
     controls: Controls
@@ -162,6 +166,11 @@ class CompareStage(_Audit):
     def _complete(self) -> Self:
         if self.comparison is None and not self.students:
             raise ValueError("whom to audit? students: {kd: <stage or file>}, or comparison: <classify.compare>")
+        if self.comparison is None and self.control != "control":
+            raise ValueError(
+                f"control: '{self.control}' is to be a method of the comparison, and there is none; networks "
+                "without a teacher are named under controls: {control-s0: <stage or file>}"
+            )
         names = [question.name for question in self.questions]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:

@@ -36,6 +36,7 @@ class Evidence:
         specificity_note: what was taken out, in a few words.
         constants: everything that the number depends on (budgets, layers, seeds, counts), as JSON.
         note: anything a reader has to know.
+        counted: what the rows of the tallies are, and the interval draws anew: images, batches of them, planes.
     """
 
     question: str
@@ -53,6 +54,7 @@ class Evidence:
     specificity_note: str = ""
     constants: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    counted: str = "images"
 
     @property
     def name(self) -> str:

@@ -57,7 +57,6 @@ class Examination:
         panel: the networks.
         material: test images in random order; a question takes a part of it.
         domains: name -> images of another distribution, with the same classes.
-        training: images that the students were trained on, where the audit was told.
         seed: of everything random; every network sees the same draws.
         batch_size: images at a time.
         device: where the networks are.
@@ -67,7 +66,6 @@ class Examination:
     panel: Panel
     material: Material
     domains: Mapping[str, Material] = field(default_factory=dict)
-    training: Material | None = None
     seed: int = 0
     batch_size: int = 250
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

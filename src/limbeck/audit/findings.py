@@ -63,7 +63,7 @@ class Finding:
         high: upper end.
         confidence: of all intervals.
         p: of the difference, two-sided; NaN where there is none.
-        p_corrected: for all tests of the audit; NaN for numbers that are not primary.
+        p_corrected: for all primary numbers of the method; NaN for the others.
         images: that count for any of the networks.
         seeds: students of the method.
         error_images: standard error of the difference that comes from the images.

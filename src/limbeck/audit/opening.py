@@ -52,27 +52,47 @@ def split_name(name: str) -> tuple[str, int | None]:
     return (found["method"], int(found["seed"])) if found else (name, None)
 
 
-def trials_of(folder: Path, *, prefix: str = "") -> list[Named]:
+def trials_of(folder: Path, *, prefix: str = "", control: str = CONTROL) -> list[Named]:
     """Every finished student of a comparison, and its controls.
 
     Args:
         folder: of the stage, or of a run that holds one comparison.
         prefix: before the methods' names.
+        control: the method that had no teacher; whatever its name, it is called control from here on.
 
     Raises:
-        RunFolderError: no comparison there, or one that is not finished.
+        RunFolderError: no comparison there, one that is not finished, or one that kept no student.
     """
+    place, found = _comparison(folder), []
+    for method, seed, trial in _listed(place) or _trials(place):
+        role: Role = "control" if method == control else "student"
+        method = prefix + (CONTROL if method == control else method)
+        found.append(Named(f"{method}-s{seed}", role, method, seed, str(trial)))
+    return sorted(found, key=lambda one: (one.method, one.seed or 0))
+
+
+def _listed(place: Path) -> list[tuple[str, int, Path]]:
+    """What the stage itself lists: trials may hold more, such as rates that were tried."""
+    result = read_json(place / "result.json")
+    kept = result.get("kept", []) if isinstance(result, dict) else []
+    return [(str(one["method"]), int(one["seed"]), place / "trials" / str(one["trial"])) for one in kept]
+
+
+def _trials(place: Path) -> list[tuple[str, int, Path]]:
     found = []
-    for trial in sorted(_comparison(folder).glob("trials/*/")):
+    for trial in sorted(place.glob("trials/*/")):
         config, result = read_json(trial / "config.json"), read_json(trial / "result.json")
         if ".old-" in trial.name or not isinstance(config, dict):
             continue
         if not isinstance(result, dict):
             raise RunFolderError(f"{trial} is not finished; run the comparison to its end, then audit it.")
-        method, seed = str(config["method"]), int(config["seed"])
-        role: Role = "control" if method == CONTROL else "student"
-        found.append(Named(f"{prefix}{method}-s{seed}", role, f"{prefix}{method}", seed, str(trial)))
-    return sorted(found, key=lambda one: (one.method, one.seed or 0))
+        if "method" not in config:
+            raise RunFolderError(
+                f"{place} has trials and no networks to audit: its stage is not finished, or kept none of its "
+                "students. dataset.evaluate keeps them with keep_students: true."
+            )
+        found.append((str(config["method"]), int(config["seed"]), trial))
+    return found
 
 
 def _comparison(folder: Path) -> Path:
@@ -89,7 +109,7 @@ def named_by(config: CompareStage, context: StageContext) -> list[Named]:
     """Everyone whom a stage names, the teacher first.
 
     Raises:
-        ConfigError: a name twice.
+        ConfigError: a name twice, or a control that the comparison does not have.
         RunFolderError: a comparison that cannot be read.
     """
 
@@ -98,13 +118,13 @@ def named_by(config: CompareStage, context: StageContext) -> list[Named]:
 
     found = [Named("teacher", "teacher", "", None, at(config.teacher))]
     if config.comparison is not None:
-        found += trials_of(context.inputs[config.comparison])
+        found += _compared(config, context.inputs[config.comparison])
     for name, reference in config.students.items():
         found.append(Named(name, "student", *split_name(name), at(reference)))
     for name, reference in config.controls.items():
         found.append(Named(name, "control", CONTROL, split_name(name)[1], at(reference)))
     if config.placebo is not None:
-        for one in trials_of(context.inputs[config.placebo], prefix="placebo "):
+        for one in trials_of(context.inputs[config.placebo], prefix="placebo ", control=config.control):
             if one.role == "student":
                 found.append(Named(one.name, "placebo", one.method, one.seed, one.what))
     if config.foreign is not None:
@@ -113,6 +133,24 @@ def named_by(config: CompareStage, context: StageContext) -> list[Named]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise ConfigError(f"audit: two networks are named '{twice}'. Name them by seed: {twice}-s0, {twice}-s1.")
+    return found
+
+
+def _compared(config: CompareStage, folder: Path) -> list[Named]:
+    """The students of a comparison and their control, which is looked for by its name."""
+    found = trials_of(folder, control=config.control)
+    methods = list(dict.fromkeys(one.method for one in found if one.role == "student"))
+    if config.control != CONTROL and CONTROL in methods:
+        raise ConfigError(
+            f"audit: control: '{config.control}', and the comparison has a '{CONTROL}' of its own, which never "
+            "saw a teacher. Leave control out; a method is audited beside the others."
+        )
+    if all(one.role == "student" for one in found) and (config.control != CONTROL or not config.controls):
+        raise ConfigError(
+            f"audit: the comparison {config.comparison} has no method '{config.control}'."
+            f"{did_you_mean(config.control, methods)} Name the one that the others are held against, control: "
+            f"{methods[-1] if methods else '...'}; it has: {', '.join(methods) or 'none'}."
+        )
     return found
 
 

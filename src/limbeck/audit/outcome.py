@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 from limbeck.audit.conditions import Quantities, Verdicts, check, parse, verdicts_of
@@ -52,8 +53,7 @@ class Audit:
         for answer in self.answers.values():
             for name, values in answer.numbers.items():
                 if isinstance(values, Mapping):
-                    methods = {m: v for m, v in values.items() if m in self.panel.methods}
-                    found.setdefault(name, {}).update(methods)
+                    found.setdefault(name, {}).update(self._by_method(values))
         for short, long in _SHORT.items():
             named = [one for one in self.findings if one.name == long]
             if named:
@@ -64,6 +64,16 @@ class Audit:
             found["worst_group_drop"] = dict(
                 found["worst_class_drop"]
             )  # without groups the classes are the groups
+        return found
+
+    def _by_method(self, values: Mapping[str, Any]) -> dict[str, float]:
+        """Numbers of methods as they are, those of single students as the mean of each method."""
+        found = {}
+        for method in self.panel.methods:
+            names = [one.name for one in self.panel.students if one.method == method]
+            own = [values[name] for name in ([method] if method in values else names) if name in values]
+            if own and all(isinstance(value, int | float) for value in own):
+                found[method] = fmean(own)
         return found
 
     @cached_property
@@ -116,12 +126,12 @@ class Audit:
         count = len({one.name for one in primary})
         properties = f"{count} {'property' if count == 1 else 'properties'}"
         if not any(found.values()):
-            return f"Of {properties} none was shown to have come from the teacher."
+            return f"Of {properties} none was shown to have transferred."
         if len(found) == 1:
             titles = next(iter(found.values()))
-            return f"Of {properties} {len(titles)} came from the teacher: {'; '.join(titles)}."
+            return f"{len(titles)} of {properties} transferred: {'; '.join(titles)}."
         parts = [f"{method} {len(titles) or 'none'}" for method, titles in found.items()]
-        return f"Of {properties}, so many came from the teacher: {', '.join(parts)}."
+        return f"Transferred, of {properties}: {', '.join(parts)}."
 
 
 def judged(

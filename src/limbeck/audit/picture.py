@@ -6,12 +6,13 @@ import io
 from collections.abc import Sequence
 
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
 GAP = 3
 CELL = 96
-_MARGIN = 92
+_MARGIN = 112
 _HEAD = 20
 
 
@@ -19,12 +20,10 @@ def grid(rows: Sequence[Sequence[Tensor]], *, row_names: Sequence[str], column_n
     """Images side by side as a PNG.
 
     Args:
-        rows: images of each row, each (1 or 3, h, w), floats in [0, 1].
+        rows: images of each row, each (c, h, w), floats in [0, 1]; of c other than 1 or 3 the mean is shown.
         row_names: what each row shows.
         column_names: what each column shows, if anything.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
     columns = max(len(row) for row in rows)
     head = _HEAD if column_names else 0
     width, height = _MARGIN + columns * (CELL + GAP), head + len(rows) * (CELL + GAP)
@@ -32,10 +31,10 @@ def grid(rows: Sequence[Sequence[Tensor]], *, row_names: Sequence[str], column_n
     pen = ImageDraw.Draw(page)
     font = ImageFont.load_default(size=12)
     for number, name in enumerate(column_names):
-        pen.text((_MARGIN + number * (CELL + GAP), 3), _fitted(name, CELL, pen, font), fill="black", font=font)
+        pen.text((_MARGIN + number * (CELL + GAP), 3), _fitted(name, CELL, font), fill="black", font=font)
     for at, (name, row) in enumerate(zip(row_names, rows, strict=True)):
         top = head + at * (CELL + GAP)
-        pen.text((2, top + CELL / 2 - 7), _fitted(name, _MARGIN - 6, pen, font), fill="black", font=font)
+        pen.text((2, top + CELL / 2 - 7), _fitted(name, _MARGIN - 6, font), fill="black", font=font)
         for number, image in enumerate(row):
             page.paste(_tile(image), (_MARGIN + number * (CELL + GAP), top))
     buffer = io.BytesIO()
@@ -43,21 +42,19 @@ def grid(rows: Sequence[Sequence[Tensor]], *, row_names: Sequence[str], column_n
     return buffer.getvalue()
 
 
-def _tile(image: Tensor):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from PIL import Image
-
+def _tile(image: Tensor) -> Image.Image:
     image = image.detach().float().cpu().clamp(0, 1)
-    image = image.expand(3, -1, -1) if image.shape[0] == 1 else image
+    image = image if image.shape[0] == 3 else image.mean(dim=0, keepdim=True).expand(3, -1, -1)
     array = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     # Small images are enlarged without smoothing: a blurred pixel would be a false one.
     way = Image.Resampling.NEAREST if max(image.shape[1:]) <= CELL else Image.Resampling.BILINEAR
     return Image.fromarray(array).resize((CELL, CELL), way)
 
 
-def _fitted(text: str, room: float, pen, font) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    if pen.textlength(text, font=font) <= room:
+def _fitted(text: str, room: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    if font.getlength(text) <= room:
         return text
-    while text and pen.textlength(text + "…", font=font) > room:
+    while text and font.getlength(text + "…") > room:
         text = text[:-1]
     return text + "…"
 

@@ -24,7 +24,15 @@ from limbeck.version import __version__
 FILE = "audit.json"
 MOST_IN_WORDS = 3
 """With more methods than this the table of verdicts has marks alone."""
-_SHARES = ("win_rate", "worst_class_drop", "worst_group_drop")
+_SHARES = (
+    "win_rate",
+    "worst_class_drop",
+    "worst_class_ap_drop",
+    "worst_group_drop",
+    "clean_accuracy",
+    "shape_bias_decided",
+    "phase_bias_decided",
+)
 """Numbers of questions that are shares; the others have no unit."""
 _WORDS = {
     Verdict.TRANSFERRED: "✓ transferred",
@@ -113,13 +121,21 @@ def numbers_by_method(audit: Audit) -> dict[str, dict[str, Any]]:
     for name, answer in audit.answers.items():
         for key, values in answer.numbers.items():
             if isinstance(values, Mapping):
-                own = {
-                    who: {who: value}
-                    for who, value in values.items()
-                    if who in (*audit.panel.methods, "control", "teacher")
-                }
+                own = _grouped(audit.panel, values)
                 unit = "fraction" if key in _SHARES or key.startswith("accuracy_") else ""
                 found.setdefault(f"{name}.{key}", {"unit": unit, "of": own})
+    return found
+
+
+def _grouped(panel: Members, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Numbers of methods, or of single networks, under teacher, control and each method."""
+    groups = {method: [one.name for one in panel.students if one.method == method] for method in panel.methods}
+    groups |= {"control": [one.name for one in panel.controls], "teacher": [panel.teacher.name]}
+    found = {}
+    for group, names in groups.items():
+        own = {name: values[name] for name in ([group] if group in values else names) if name in values}
+        if own and all(value is None or isinstance(value, int | float) for value in own.values()):
+            found[group] = own
     return found
 
 
@@ -145,7 +161,7 @@ def _count(value: int, better: str | None) -> dict[str, Any]:
 def _headline(quantities: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
     """The numbers that a pipeline asks for most, of the method that does worst."""
     found = {}
-    for name in ("worst_group_drop", "worst_class_drop"):
+    for name in ("worst_group_drop", "worst_class_drop", "worst_class_ap_drop"):
         every = quantities.get(name, {}).values()
         values = [value for value in every if value is not None and math.isfinite(value)]
         if values:
@@ -192,7 +208,7 @@ def _note(panel: Members, primary: Sequence[Finding], skipped: Mapping[str, str]
     said = (
         "Transferred: students are more like the teacher than controls are, by more than seeds, images and the "
         "number of questions explain. Not transferred: an effect that matters is excluded. Numbers: difference of "
-        "student and control towards the teacher, with a 95 % interval."
+        f"student and control towards the teacher, with {_interval_in_words(primary)}."
     )
     if len(panel.methods) > MOST_IN_WORDS:
         said = "✓ transferred, ✗ not transferred, ? cannot tell. " + said
@@ -203,6 +219,10 @@ def _note(panel: Members, primary: Sequence[Finding], skipped: Mapping[str, str]
     if skipped:
         said += " Left out: " + "; ".join(f"{name} ({reason})" for name, reason in skipped.items()) + "."
     return said
+
+
+def _interval_in_words(findings: Sequence[Finding]) -> str:
+    return f"a {100 * findings[0].confidence:g} % interval" if findings else "an interval"
 
 
 def _sentence(title: str) -> str:
@@ -307,9 +327,8 @@ def _numbers(findings: Sequence[Finding]) -> dict[str, Any]:
             {"key": "seeds", "label": "Seeds", "unit": "count"},
         ],
         "rows": rows,
-        "note": "Towards the teacher: student less control, turned so that above zero is more like the "
-        "teacher, with "
-        "its 95 % interval over images and seeds; points for shares.",
+        "note": "Towards the teacher: student less control, turned so that above zero is more like the teacher, "
+        f"with {_interval_in_words(findings)} over images and seeds; points for shares.",
     }
 
 

@@ -56,7 +56,7 @@ class FindingRecord(Config):
     p: float | None
     """Two-sided."""
     p_corrected: float | None
-    """For all questions of the audit."""
+    """For all primary numbers of the method; null for the others."""
     images: int
     """That count."""
     seeds: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from limbeck.cli import options
 from limbeck.cli.run import execute
 from limbeck.errors import CheckpointError, ConfigError, InputError
 
+_IS_METHOD = re.compile(r"[\w. -]+")
 LIBRARIES = ("timm/", "torchvision/", "hf/")
 
 
@@ -38,7 +40,8 @@ def audit(
         typer.Option(
             "--control",
             metavar="[NAME=]MODEL",
-            help="The student trained without the teacher. Without one no transfer is claimed. Repeatable.",
+            help="The student trained without the teacher. Without one no transfer is claimed. Of a comparison "
+            "of small sets, the name of a method: random. Repeatable.",
         ),
     ] = None,
     data: Annotated[
@@ -150,6 +153,9 @@ def _stage(
         else:
             stage["students"][name] = reference
     for text in controls:
+        if "comparison" in stage and _IS_METHOD.fullmatch(text) and not Path(text).exists():
+            stage["control"] = text
+            continue
         name, reference = _named(text, default="control", taken=stage["controls"])
         stage["controls"][name] = reference
     if isinstance(stage["teacher"], str) and _detects(Path(stage["teacher"])):

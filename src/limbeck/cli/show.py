@@ -99,7 +99,8 @@ def _stage(name: str) -> bool:
     model = STAGES[name].config_class()
     heading(f"{name}  (stage)")
     say((model.__doc__ or "").strip())
-    say(f"writes    {model.OUTPUT}")
+    more = "".join(f"; {kind} with {field}: true" for field, kind in model.OUTPUT_WITH.items())
+    say(f"writes    {model.OUTPUT}{more}")
     heading("fields")
     rows = []
     for field, info in model.model_fields.items():

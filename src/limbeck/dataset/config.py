@@ -265,6 +265,8 @@ class EvaluateStage(DatasetStage):
     """Train students on small sets, beside random real images at the same budget, and say what earned its keep."""
 
     OUTPUT: ClassVar[str] = "evaluation"
+    OUTPUT_WITH: ClassVar[Mapping[str, str]] = {"keep_students": "comparison"}
+    LATER: ClassVar[Mapping[str, object]] = {"keep_students": False}
     INPUTS: ClassVar[Mapping[str, str]] = {"sets": "image set", "experts": "trajectories"}
 
     kind: Literal["dataset.evaluate"] = "dataset.evaluate"
@@ -290,6 +292,10 @@ class EvaluateStage(DatasetStage):
     """Also train on all real images with hard labels, for the label-robust score."""
     full_epochs: PositiveInt = 30
     """Passes over all real images there."""
+    keep_students: bool = False
+    """Keep every student as a model file in its trial's folder, for an audit: `comparison` of audit.compare. Not
+    for whitened sets, since a model file says a mean and a deviation of each channel. Sets named dm-s0, dm-s1 with
+    one student each count as one method with as many seeds, so that its spread is that of the sets."""
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -297,6 +303,11 @@ class EvaluateStage(DatasetStage):
             raise ValueError("sets and models name at least one each")
         if (self.experts is None) != (self.soft is None):
             raise ValueError("experts and soft belong together")
+        if self.keep_students and self.whiten:
+            raise ValueError(
+                "keep_students: a model file says a mean and a deviation of each channel, which ZCA is not; make "
+                f"the sets ({', '.join(self.sets)}) without it and say whiten: false"
+            )
         return self
 
     def cites(self) -> tuple[str, ...]:

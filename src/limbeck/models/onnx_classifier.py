@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,8 @@ class OnnxClassifier(nn.Module):
     """A classifier that onnxruntime runs on the processor.
 
     Args:
-        path: a file that takes images, shape (n, c, h, w), float32, and gives logits, shape (n, classes).
+        path: a file that takes images, shape (n, c, h, w), float32, in [0, 1] unless it says otherwise, and gives
+            logits, shape (n, classes); files of `limbeck export` say so.
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
@@ -42,7 +42,7 @@ class OnnxClassifier(nn.Module):
             raise ModelError(f"{path} is no image classifier: it takes {shapes}, not images (n, c, h, w).")
         self._input = inputs[0].name
         self._output = self._session.get_outputs()[0].name
-        self.limbeck_data = _facts(path, self._session.get_modelmeta().custom_metadata_map, inputs[0].shape)
+        self.limbeck_data = _facts(path, self._session.get_modelmeta().custom_metadata_map)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, shape (n, classes), float32, without a graph.
@@ -66,7 +66,7 @@ class OnnxClassifier(nn.Module):
         return torch.from_numpy(found).to(images.device)
 
 
-def _facts(path: Path, said: dict[str, str], shape: list[Any]) -> DataConfig:
+def _facts(path: Path, said: dict[str, str]) -> DataConfig:
     """What the file says of its input; one that normalises inside wants none outside."""
     try:
         inside = said["normalise"] == "inside"
@@ -74,11 +74,10 @@ def _facts(path: Path, said: dict[str, str], shape: list[Any]) -> DataConfig:
         means, deviations = json.loads(said["mean"]), json.loads(said["std"])
         names = tuple(json.loads(said["class_names"]))
     except (KeyError, ValueError) as error:
-        if not all(isinstance(side, int) for side in shape[1:]):
-            raise ModelError(
-                f"{path} says neither its size nor its normalisation; ONNX files of limbeck export do."
-            ) from error
-        inside, size, means, deviations, names = True, tuple(shape[1:]), [], [], ()
+        raise ModelError(
+            f"{path} does not say how its images are normalised; ONNX files of limbeck export do. Audit the model "
+            "that it was made from, or add metadata: normalise, input_shape, mean, std, class_names, as JSON."
+        ) from error
     if inside:
         means, deviations = [0.0] * size[0], [1.0] * size[0]
     return DataConfig(input_shape=size, mean=tuple(means), std=tuple(deviations), class_names=names)

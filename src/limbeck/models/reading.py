@@ -17,8 +17,8 @@ def read_classifier(path: str | Path, *, device: str = "cpu") -> nn.Module:
     """A trained classifier in eval mode with `limbeck_data`, from whatever holds one.
 
     Read are model files and run folders of Limbeck, folders of timm and of transformers with safetensors weights,
-    and ONNX files, which predict and have no gradients. Programs of torch.export are refused: reading one may
-    unpickle it.
+    and ONNX files, which predict and have no gradients; one that does not say how its images are normalised is
+    taken to do so itself. Programs of torch.export are refused: reading one may unpickle it.
 
     Args:
         path: a file or folder.

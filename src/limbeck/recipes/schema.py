@@ -307,8 +307,11 @@ def _reference_problem(
     base: Path,
 ) -> str | None:
     if value in earlier:
-        writes = type(stages[value]).OUTPUT if value in stages else needs
-        return None if writes == needs else f"stage '{value}' writes {_instead(writes, needs)}"
+        if value not in stages or stages[value].output == needs:
+            return None
+        wrong = f"stage '{value}' writes {_instead(stages[value].output, needs)}"
+        could = next((field for field, kind in stages[value].OUTPUT_WITH.items() if kind == needs), None)
+        return wrong if could is None else f"{wrong} With {could}: true it writes one."
     if value in order:
         return f"stage '{value}' comes later or is this one; a stage can refer to earlier stages alone."
     if (base / value).exists():

@@ -17,7 +17,7 @@ def test_agreement_and_accuracy(room):
     assert [one.measure for one in others] == [f"accuracy_{name}" for name in FEW]
     means = [one.tallies["teacher"].value for one in others]
     assert accuracy.tallies["teacher"].value == pytest.approx(sum(means) / 3)
-    assert answer.numbers["mce"]["control-s0"] == pytest.approx(1.0)
+    assert answer.numbers["mce"]["control"] == pytest.approx(1.0)
     assert set(answer.figures) == {"accuracy_by_severity", "agreement_by_severity"}
     assert [row["network"] for row in answer.tables["corruptions"]["rows"]] == [
         "teacher",

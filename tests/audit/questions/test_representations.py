@@ -8,7 +8,7 @@ from limbeck.errors import DataError, TapError
 def test_the_same_network_has_the_same_features(examined, room):
     answer = representations(examined(), batch=20)
     room.checked(answer)
-    cka, last = answer.evidence
+    cka, last, _ = answer.evidence
     assert cka.tallies["same-s0"].value == pytest.approx(1.0)
     assert last.tallies["same-s0"].value == pytest.approx(1.0)
     assert cka.tallies["control-s0"].value < 0.9

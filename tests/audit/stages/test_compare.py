@@ -124,6 +124,6 @@ def test_what_it_will_cost(files):
     assert plan["seconds"] > 0
     assert plan["notes"] == ["5 networks, 80 images, about 2 passes over them"]
     dear = plan_compare(CompareStage.model_validate({**COMMON, "questions": ["corruptions"]}), context, {})
-    assert "about 20 passes" in dear["notes"][0]
+    assert "about 10 passes" in dear["notes"][0]
     later = plan_compare(CompareStage.model_validate(COMMON), StageContext(seed=0, inputs={}, device="cpu"), {})
     assert later["notes"][0].startswith("not timed: a network is not there yet")

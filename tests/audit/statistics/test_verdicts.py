@@ -95,7 +95,7 @@ def test_what_shows_without_the_property_is_not_of_it():
     found = comparison(estimate(0.12, 0.03), specific=estimate(0.1, 0.03), beyond=estimate(0.02, 0.03))
     assert decide(evidence(**settings), found, 1e-6) == (
         Verdict.CANNOT_TELL,
-        "As much shows with an attack on a foreign network: +10.0 points there, +12.0 points here "
+        "Not shown to be more than with an attack on a foreign network: +10.0 points there, +12.0 points here "
         "(difference 95 % interval −1 to 5).",
     )
     specific = comparison(estimate(0.12, 0.03), specific=estimate(0.01, 0.03), beyond=estimate(0.11, 0.03))

@@ -18,9 +18,9 @@ from limbeck.measures.detection.average_precision import require_library
 def average_precision(exam: DetectorExamination) -> Answer:
     """COCO's scores of all detectors, by class, and the class at which a student falls furthest.
 
-    `worst_class_drop` of a student is the largest loss of AP of a class against the mean of the controls (against
-    the teacher where there is no control), not below 0. Where COCO's scores cannot be computed because the extra
-    `detect` is not installed, only `AP50` is given, from Limbeck's own matching.
+    `worst_class_ap_drop` of a student is the largest loss of AP of a class against the mean of the controls
+    (against the teacher where there is no control), not below 0. Where COCO's scores cannot be computed because
+    the extra `detect` is not installed, only `AP50` is given, from Limbeck's own matching.
 
     Args:
         exam: the sitting.
@@ -54,7 +54,7 @@ def average_precision(exam: DetectorExamination) -> Answer:
                 name: {k: _number(v) for k, v in one.by_class.items()} for name, one in scores.items()
             },
             "worst_class": {name: label for name, (label, _) in drops.items()},
-            "worst_class_drop": {name: drop for name, (_, drop) in drops.items()},
+            "worst_class_ap_drop": {name: drop for name, (_, drop) in drops.items()},
             "drop_from": "controls" if exam.panel.controls else "teacher",
         },
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from limbeck.audit.attribution.similarity import counted_in_all
 from limbeck.audit.detectors._registry import register
 from limbeck.audit.detectors.examination import DetectorExamination
 from limbeck.audit.detectors.gradient_maps import gradient_maps, mass
@@ -15,6 +17,7 @@ from limbeck.audit.detectors.pictures import map_pictures
 from limbeck.audit.detectors.subjects import DetectorSubject
 from limbeck.audit.detectors.sums import partners, share_of_objects
 from limbeck.audit.evidence import Answer, Evidence
+from limbeck.audit.tally import Tally
 from limbeck.bounds import Positive, PositiveInt
 from limbeck.seeding import derive, uniforms
 
@@ -51,9 +54,9 @@ def localisation(
     summed over the channels and within the cells of a grid. `near_alike` is the cosine of both maps in the box
     around an object, `surroundings` times as large, so that where the object is does not count, only what of it is
     looked at; `whole_alike` that of the whole image. Both are means over the objects of which both have a
-    detection. `direction` is the cosine of the gradients around an object with their signs, channel by channel:
-    whether the same change of the picture makes both more certain. `inside` is the share of a map's mass inside
-    the object's box (the energy-based pointing game), a trait.
+    detection, and every other student and control too. `direction` is the cosine of the gradients around an object
+    with their signs, channel by channel: whether the same change of the picture makes both more certain. `inside`
+    is the share of a map's mass inside the object's box (the energy-based pointing game), a trait.
 
     Args:
         exam: the sitting.
@@ -71,18 +74,20 @@ def localisation(
     looks = {subject.name: _looks(exam, subject, chosen, cells, surroundings) for subject in exam.panel}
     teacher = looks[exam.panel.teacher.name]
     other = partners(exam.objects.labels[chosen], owner)
-    near, near_control, whole, whole_control = {}, {}, {}, {}
-    direction, direction_control = {}, {}
-    for learner in exam.panel.learners:
-        name, mine = learner.name, looks[learner.name]
-        near[name] = share_of_objects(cosine(teacher.near, mine.near), owner, len(exam))
-        whole[name] = share_of_objects(cosine(teacher.whole, mine.whole), owner, len(exam))
-        direction[name] = share_of_objects(cosine(teacher.signed, mine.signed), owner, len(exam))
-        direction_control[name] = share_of_objects(
-            _elsewhere(teacher.signed, mine.signed, other), owner, len(exam)
-        )
-        near_control[name] = share_of_objects(_elsewhere(teacher.near, mine.near, other), owner, len(exam))
-        whole_control[name] = share_of_objects(_elsewhere(teacher.whole, mine.whole, other), owner, len(exam))
+    learners = [learner.name for learner in exam.panel.learners]
+
+    def shared(measure: Callable[[Looks], Tensor]) -> dict[str, Tally]:
+        """Over the objects that all students and controls have a detection of: all are about the same ones."""
+        each = counted_in_all(*(measure(looks[name]) for name in learners))
+        kept = zip(learners, each, strict=True)
+        return {name: share_of_objects(found, owner, len(exam)) for name, found in kept}
+
+    near = shared(lambda mine: cosine(teacher.near, mine.near))
+    whole = shared(lambda mine: cosine(teacher.whole, mine.whole))
+    direction = shared(lambda mine: cosine(teacher.signed, mine.signed))
+    near_control = shared(lambda mine: _elsewhere(teacher.near, mine.near, other))
+    whole_control = shared(lambda mine: _elsewhere(teacher.whole, mine.whole, other))
+    direction_control = shared(lambda mine: _elsewhere(teacher.signed, mine.signed, other))
     constants = {
         **exam.constants(),
         "images": len(rows),

@@ -85,6 +85,7 @@ def boundaries(
                 same,
                 constants={"triplets": triplets, "resolution": resolution, "space": "pixels in [0, 1]"},
                 note=f"What is drawn anew for the interval are the {triplets} planes.",
+                counted="planes",
             ),
         ),
         pictures=_picture(exam, planes[0]),
@@ -118,7 +119,7 @@ def _on(plane: Plane, device: torch.device) -> Plane:
 
 
 def _distances(exam: Examination, count: int) -> dict[str, Tensor]:
-    """How far each image is from the next class on the way to another image, in units of that way."""
+    """How far each image is from another decision on the way to another image, as a distance between images."""
     images = exam.material.images[:count].to(exam.device).float() / 255
     directions = images.roll(1, dims=0) - images
     longest = float(directions.flatten(1).norm(dim=1).max())

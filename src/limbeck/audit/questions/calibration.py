@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,8 +33,8 @@ def calibration(exam: Examination, *, images: PositiveInt | None = None, bins: P
     probabilities = {one.name: F.softmax(exam.logits(one, material).double(), dim=1) for one in exam.panel}
     theirs = probabilities[exam.panel.teacher.name].amax(dim=1)
 
-    def trait(measure: str, title: str, tallies: dict[str, Tally], **more: object) -> Evidence:
-        return Evidence("calibration", measure, title, "trait", tallies, better="lower", **more)  # type: ignore[arg-type]
+    def trait(measure: str, title: str, tallies: dict[str, Tally], **more: Any) -> Evidence:
+        return Evidence("calibration", measure, title, "trait", tallies, better="lower", **more)
 
     evidence = (
         Evidence(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -68,7 +68,7 @@ def classes(exam: Examination, *, images: PositiveInt | None = None) -> Answer:
                 primary=False,
             ),
         ),
-        tables={"classes": _table(exam, names, accuracies, present)},
+        tables={"classes": _table(exam, names, accuracies, torch.bincount(labels, minlength=len(names)))},
         numbers={"worst_class_drop": method_means(exam.panel, drops)},
     )
 
@@ -92,30 +92,36 @@ def _accuracies(sums: Tensor, count: int) -> Tensor:
     return sums[..., :count] / sums[..., count : 2 * count]
 
 
-def _worst(present: Tensor):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _worst(present: Tensor) -> Callable[[Tensor], Tensor]:
     def worst(sums: Tensor) -> Tensor:
         return _accuracies(sums, len(present))[..., present].nan_to_num(nan=1.0).amin(dim=-1)
 
     return worst
 
 
-def _profile(present: Tensor):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _profile(present: Tensor) -> Callable[[Tensor], Tensor]:
     count = len(present)
 
     def correlation(sums: Tensor) -> Tensor:
-        images = sums[..., count : 2 * count]
-        mine = (sums[..., :count] / images)[..., present].nan_to_num()
-        theirs = (sums[..., 2 * count :] / images)[..., present].nan_to_num()
-        mine, theirs = mine - mine.mean(dim=-1, keepdim=True), theirs - theirs.mean(dim=-1, keepdim=True)
-        return (mine * theirs).sum(dim=-1) / (mine.square().sum(dim=-1) * theirs.square().sum(dim=-1)).sqrt()
+        # A class that a draw leaves out would be alike in all networks: it does not count there.
+        images = sums[..., count : 2 * count][..., present]
+        drawn = (images > 0).to(images)
+
+        def centred(right: Tensor) -> Tensor:
+            shares = right[..., present] / images.clamp_min(1)
+            return (shares - (shares * drawn).sum(-1, keepdim=True) / drawn.sum(-1, keepdim=True)) * drawn
+
+        mine, theirs = centred(sums[..., :count]), centred(sums[..., 2 * count :])
+        found: Tensor = (mine * theirs).sum(-1) / (mine.square().sum(-1) * theirs.square().sum(-1)).sqrt()
+        return found
 
     return correlation
 
 
 def _table(
-    exam: Examination, names: Sequence[str], accuracies: dict[str, Tensor], present: Tensor
+    exam: Examination, names: Sequence[str], accuracies: dict[str, Tensor], counts: Tensor
 ) -> dict[str, object]:
-    teacher = accuracies[exam.panel.teacher.name]
+    teacher, present = accuracies[exam.panel.teacher.name], counts > 0
     methods: dict[str, list[Tensor]] = {}
     for one in exam.panel.learners:
         methods.setdefault(one.method, []).append(accuracies[one.name])
@@ -134,7 +140,7 @@ def _table(
         "rows": [
             {
                 "class": names[place],
-                "images": int((exam.material.labels == place).sum()),
+                "images": int(counts[place]),
                 "teacher": float(teacher[place]),
                 **{f"m{i}": float(found[place]) for i, found in enumerate(means.values())},
             }

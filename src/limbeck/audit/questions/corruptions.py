@@ -11,9 +11,11 @@ from torch import Tensor
 from limbeck.audit.corruptions import CORRUPTIONS, STANDARD
 from limbeck.audit.evidence import Answer, Evidence
 from limbeck.audit.examination import Examination, Material
+from limbeck.audit.picture import grid
+from limbeck.audit.questions._registry import register
+from limbeck.audit.questions._shared import method_means
 from limbeck.audit.questions.tables_of import averages, curves
 from limbeck.audit.tally import share
-from limbeck.audit.transforms.picture import rows_png
 from limbeck.bounds import PositiveInt
 from limbeck.errors import ConfigError
 from limbeck.seeding import derive
@@ -21,6 +23,7 @@ from limbeck.seeding import derive
 _SHOWN = 8
 
 
+@register
 def corruptions(
     exam: Examination,
     *,
@@ -61,21 +64,27 @@ def corruptions(
     }
     teacher = said[exam.panel.teacher.name]
     alike = {one.name: (said[one.name] == teacher).double() for one in exam.panel.learners}
-    chosen = {
-        "corruptions": list(which), "severities": degrees, "images": len(material), "seed": exam.seed
-    }  # fmt: skip
+    chosen = {"corruptions": list(which), "severities": degrees, "images": len(material), "seed": exam.seed}
     evidence = [
         Evidence(
-            "corruptions", "agreement", "Predicts what the teacher predicts on corrupted images", "likeness",
+            "corruptions",
+            "agreement",
+            "Predicts what the teacher predicts on corrupted images",
+            "likeness",
             {name: share(values.mean(dim=(0, 1))) for name, values in alike.items()},
-            constants=chosen, note="Rises with accuracy too; compare with the accuracy below.",
+            constants=chosen,
+            note="Rises with accuracy too; compare with the accuracy below.",
         ),
         Evidence(
-            "corruptions", "accuracy", "Accuracy on corrupted images", "trait",
+            "corruptions",
+            "accuracy",
+            "Accuracy on corrupted images",
+            "trait",
             {name: share(values.mean(dim=(0, 1))) for name, values in right.items()},
-            better="higher", constants=chosen,
+            better="higher",
+            constants=chosen,
         ),
-    ]  # fmt: skip
+    ]
     for place, name in enumerate(which):
         evidence.append(
             Evidence(
@@ -91,6 +100,7 @@ def corruptions(
         )
     errors = {name: 1 - values.mean(dim=2) for name, values in right.items()}
     relative = _relative(exam, errors)
+    known = {name: value for name, value in relative.items() if value is not None}
     by_severity = [
         {name: 1 - values[:, at].mean().item() for name, values in errors.items()} for at in range(len(degrees))
     ]
@@ -112,7 +122,11 @@ def corruptions(
         tables={"corruptions": _table(exam, which, right, alike, relative)},
         figures=figures,
         pictures={"corruptions": _picture(exam, material, which, degrees)},
-        numbers={"clean_accuracy": clean, "mce": relative, "mce_reference": "mean of the controls"},
+        numbers={
+            "clean_accuracy": method_means(exam.panel, clean),
+            "mce": method_means(exam.panel, known),
+            "mce_reference": "mean of the controls",
+        },
     )
 
 
@@ -198,8 +212,9 @@ def _picture(
     middle = severities[len(severities) // 2]
     index, seed = torch.arange(len(few)), derive(exam.seed, "corruptions")
     rows = [pictures, *(CORRUPTIONS[name](pictures, index, severity=middle, seed=seed) for name in which)]
-    shown = ", ".join(_words(name) for name in which)
-    return rows_png(rows), "Corrupted images", f"The images, then, at severity {middle}: {shown}."
+    names = ["image", *(_words(name) for name in which)]
+    png = grid([list(row) for row in rows], row_names=names)
+    return png, "Corrupted images", f"Above the images, below them what the networks saw at severity {middle}."
 
 
 def _words(name: str) -> str:

@@ -27,7 +27,7 @@ def domains(exam: Examination, *, images: PositiveInt | None = None) -> Answer:
         images: at most so many of each domain; all of the audit's unless given.
 
     Raises:
-        ConfigError: no domain was given.
+        ConfigError: no domain was given, or one is named 'seen'.
 
     References:
         [ojha2023knowledge], sections 4.4 and 5.1.
@@ -37,13 +37,16 @@ def domains(exam: Examination, *, images: PositiveInt | None = None) -> Answer:
             "audit: the question 'domains' needs images of another distribution: "
             "domains: {sketch: {name: parquet, root: ...}}, or --domain sketch=PATH."
         )
+    if "seen" in exam.domains:
+        raise ConfigError("audit: a domain is named 'seen', which stands for the audit's own images; rename it.")
     evidence: list[Evidence] = []
     rows: list[dict[str, object]] = []
-    for name, found in {exam.material.name: exam.material, **exam.domains}.items():
+    own = exam.material.name if exam.material.name not in exam.domains else f"{exam.material.name} (the audit's)"
+    for name, found in {own: exam.material, **exam.domains}.items():
         material = found if images is None else found.part(images)
         key = "seen" if found is exam.material else name
         consensus, kappa, right = _measured(exam, material)
-        own = found is not exam.material
+        unseen = found is not exam.material
         evidence += [
             Evidence(
                 "domains",
@@ -51,7 +54,7 @@ def domains(exam: Examination, *, images: PositiveInt | None = None) -> Answer:
                 f"Same prediction as the teacher on {name}",
                 "likeness",
                 consensus,
-                primary=own,
+                primary=unseen,
                 constants={"images": len(material)},
             ),
             Evidence(
@@ -71,7 +74,7 @@ def domains(exam: Examination, *, images: PositiveInt | None = None) -> Answer:
                 "trait",
                 right,
                 better="higher",
-                primary=own,
+                primary=unseen,
                 note=_few(material),
             ),
         ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -26,8 +29,8 @@ from limbeck.numerics.prediction_distances import (
 def fidelity(exam: Examination, *, images: PositiveInt | None = None, top_k: PositiveInt = 5) -> Answer:
     """Agreement of predictions with the teacher's, right or wrong, and the distance of the probabilities.
 
-    Chance-corrected agreement (Cohen's kappa) stands beside the plain one, since two accurate networks agree
-    through accuracy alone; what remains of it is in the question `mistakes`.
+    Two accurate networks agree through accuracy alone. Cohen's kappa beside the plain agreement corrects for how
+    often each class is given, not for accuracy; the question `mistakes` does.
 
     Args:
         exam: networks and images.
@@ -42,13 +45,13 @@ def fidelity(exam: Examination, *, images: PositiveInt | None = None, top_k: Pos
     classes = teacher.shape[1]
     k = min(top_k, classes - 1)
 
-    def against(measure: object) -> dict[str, Tally]:
-        return of_learners(exam.panel, lambda one: measure(exam.logits(one, material), teacher))  # type: ignore[operator]
+    def against(measure: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tally]:
+        return of_learners(exam.panel, lambda one: measure(exam.logits(one, material), teacher))
 
     same = against(same_prediction)
 
-    def likeness(measure: str, title: str, tallies: dict[str, Tally], **more: object) -> Evidence:
-        return Evidence("fidelity", measure, title, "likeness", tallies, **more)  # type: ignore[arg-type]
+    def likeness(measure: str, title: str, tallies: dict[str, Tally], **more: Any) -> Evidence:
+        return Evidence("fidelity", measure, title, "likeness", tallies, **more)
 
     found = [
         likeness(
@@ -57,7 +60,7 @@ def fidelity(exam: Examination, *, images: PositiveInt | None = None, top_k: Pos
             same,
             better="higher",
             chance=_expected(exam, teacher),
-            note="Rises with accuracy as well; see kappa and shared mistakes.",
+            note="Rises with accuracy as well; see the question mistakes.",
         ),
         likeness(
             "kappa",

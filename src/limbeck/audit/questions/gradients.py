@@ -13,6 +13,8 @@ from limbeck.audit.subjects import Subject
 from limbeck.audit.tally import share
 from limbeck.bounds import PositiveInt
 
+_PART = 64
+
 
 @register
 def gradients(exam: Examination, *, images: PositiveInt = 500) -> Answer:
@@ -26,11 +28,12 @@ def gradients(exam: Examination, *, images: PositiveInt = 500) -> Answer:
         [ojha2023knowledge] explains transferred adversarial images by it; the cosine is Limbeck's own measure.
     """
     material = exam.material.part(images)
-    found = {one.name: _gradients(exam, one, material) for one in exam.panel}
-    teacher = found[exam.panel.teacher.name]
-    names = [one.name for one in exam.panel.learners]
-    own = {name: share(_cosine(teacher, found[name])) for name in names}
-    other = {name: share(_cosine(teacher.roll(1, dims=0), found[name])) for name in names}
+    teacher = _gradients(exam, exam.panel.teacher, material)
+    own, other = {}, {}
+    for one in exam.panel.learners:  # two networks' gradients at a time: each is as large as the images
+        mine = _gradients(exam, one, material)
+        own[one.name] = share(_cosine(teacher, mine))
+        other[one.name] = share(_cosine(teacher.roll(1, dims=0), mine))
     return Answer(
         (
             Evidence(
@@ -58,6 +61,10 @@ def _gradients(exam: Examination, one: Subject, material: Material) -> Tensor:
 
 
 def _cosine(first: Tensor, second: Tensor) -> Tensor:
-    a, b = first.double(), second.double()
-    lengths: Tensor = a.norm(dim=1) * b.norm(dim=1)
-    return (a * b).sum(dim=1) / lengths  # zero over zero is NaN: it counts for none
+    found = []
+    for a, b in zip(first.split(_PART), second.split(_PART), strict=True):
+        a, b = a.double(), b.double()
+        found.append(
+            (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))
+        )  # zero over zero is NaN: counts for none
+    return torch.cat(found)

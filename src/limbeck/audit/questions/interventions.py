@@ -10,10 +10,11 @@ from torch import Tensor
 
 from limbeck.audit.evidence import Answer, Evidence
 from limbeck.audit.examination import Examination, Material
+from limbeck.audit.picture import grid
+from limbeck.audit.questions._registry import register
 from limbeck.audit.questions.tables_of import averages
 from limbeck.audit.tally import Tally, share
 from limbeck.audit.transforms.interventions import INTERVENTIONS
-from limbeck.audit.transforms.picture import rows_png
 from limbeck.bounds import PositiveInt
 from limbeck.errors import ConfigError, did_you_mean
 from limbeck.seeding import derive, uniforms
@@ -27,6 +28,7 @@ _TITLES = {
 _SHOWN = 10
 
 
+@register
 def interventions(
     exam: Examination,
     *,
@@ -62,32 +64,51 @@ def interventions(
     chosen = {"interventions": which, "images": len(material), "seed": exam.seed}
     evidence = [
         Evidence(
-            "interventions", "correlation", "Changes its mind where the teacher does", "likeness",
+            "interventions",
+            "correlation",
+            "Changes its mind where the teacher does",
+            "likeness",
             {one.name: correlation(teacher, changes[one.name]) for one in exam.panel.learners},
-            unit="", margin=0.05, chance=0.0, constants=chosen,
+            unit="",
+            margin=0.05,
+            chance=0.0,
+            constants=chosen,
             note="Correlation over images of the change of log p of the right class, mean over the interventions.",
         )
-    ]  # fmt: skip
+    ]
     for place, name in enumerate(which):
         one_only = {**chosen, "interventions": [name]}
         evidence.append(
             Evidence(
-                "interventions", f"correlation_{name}", f"Changes its mind likewise: {_TITLES[name]}",
+                "interventions",
+                f"correlation_{name}",
+                f"Changes its mind likewise: {_TITLES[name]}",
                 "likeness",
                 {
                     one.name: correlation(teacher[:, place : place + 1], changes[one.name][:, place : place + 1])
                     for one in exam.panel.learners
                 },
-                unit="", margin=0.05, primary=False, chance=0.0, constants=one_only,
+                unit="",
+                margin=0.05,
+                primary=False,
+                chance=0.0,
+                constants=one_only,
             )
-        )  # fmt: skip
+        )
         evidence.append(
             Evidence(
-                "interventions", f"change_{name}", f"Change of log p of the right class: {_TITLES[name]}", "trait",
+                "interventions",
+                f"change_{name}",
+                f"Change of log p of the right class: {_TITLES[name]}",
+                "trait",
                 {subject: share(values[:, place]) for subject, values in changes.items()},
-                unit="nats", margin=0.05, primary=False, better="higher", constants=one_only,
+                unit="nats",
+                margin=0.05,
+                primary=False,
+                better="higher",
+                constants=one_only,
             )
-        )  # fmt: skip
+        )
     return Answer(
         evidence=tuple(evidence),
         tables={"interventions": _table(exam, which, changes)},
@@ -170,4 +191,5 @@ def _picture(exam: Examination, material: Material, which: Sequence[str]) -> tup
     pictures, others = material.images[rows].float() / 255, _others(exam, material, rows)
     seed = derive(exam.seed, "interventions")
     shown = [pictures, *(INTERVENTIONS[name](pictures, rows, others, seed=seed) for name in which)]
-    return rows_png(shown), "Interventions", f"The images, then: {', '.join(_TITLES[name] for name in which)}."
+    png = grid([list(row) for row in shown], row_names=["image", *which])
+    return png, "Interventions", f"The images, then: {', '.join(_TITLES[name] for name in which)}."

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from limbeck.audit.evidence import Answer, Evidence
 from limbeck.audit.examination import Examination, Material
+from limbeck.audit.picture import grid
+from limbeck.audit.questions._registry import register
 from limbeck.audit.questions.tables_of import curves
 from limbeck.audit.tally import Tally, share
 from limbeck.audit.transforms.colour import colour_change
 from limbeck.audit.transforms.crops import crop_pair
-from limbeck.audit.transforms.picture import rows_png
 from limbeck.audit.transforms.rotation import rotated
 from limbeck.audit.transforms.scaling import scaled
 from limbeck.audit.transforms.shifts import shift_pair
@@ -26,6 +27,7 @@ Views = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
 _SHOWN = 10
 
 
+@register
 def colour(
     exam: Examination,
     *,
@@ -56,11 +58,19 @@ def colour(
         return pictures, colour_change(pictures, index, seed=seed, strength=strength, hue=turn)
 
     return _agreements(
-        exam, "colour", "Keeps its prediction when colours change", "strength of the change", strengths, at,
-        images, views, {"hue": hue, "factors": "1 - s to 1 + s", "order": "random"},
-    )  # fmt: skip
+        exam,
+        "colour",
+        "Keeps its prediction when colours change",
+        "strength of the change",
+        strengths,
+        at,
+        images,
+        views,
+        {"hue": hue, "factors": "1 - s to 1 + s", "order": "random"},
+    )
 
 
+@register
 def crops(
     exam: Examination,
     *,
@@ -81,12 +91,19 @@ def crops(
     """
     seed = derive(exam.seed, "crops")
     return _agreements(
-        exam, "crops", "Predicts the same for two parts of an image", "share of the image", areas, at, images,
+        exam,
+        "crops",
+        "Predicts the same for two parts of an image",
+        "share of the image",
+        areas,
+        at,
+        images,
         lambda pictures, index, area: crop_pair(pictures, index, seed=seed, area=area),
         {"aspect": "3/4 to 4/3 of the image's", "resized": "to the image's size, bilinear"},
-    )  # fmt: skip
+    )
 
 
+@register
 def shifts(
     exam: Examination,
     *,
@@ -109,12 +126,19 @@ def shifts(
     seed, side = derive(exam.seed, "shifts"), min(exam.material.images.shape[2:])
     pixels = {one: max(1, round(one * side)) if one > 0 else 0 for one in shares}
     return _agreements(
-        exam, "shifts", "Predicts the same after a shift", "largest shift, share of the side", shares, at, images,
+        exam,
+        "shifts",
+        "Predicts the same after a shift",
+        "largest shift, share of the side",
+        shares,
+        at,
+        images,
         lambda pictures, index, one: shift_pair(pictures, index, seed=seed, pixels=pixels[one]),
         {"pixels": [pixels[one] for one in shares], "border": "mirror image"},
-    )  # fmt: skip
+    )
 
 
+@register
 def rotation(
     exam: Examination,
     *,
@@ -132,12 +156,19 @@ def rotation(
     """
     seed = derive(exam.seed, "rotation")
     return _agreements(
-        exam, "rotation", "Keeps its prediction when turned", "degrees", degrees, at, images,
+        exam,
+        "rotation",
+        "Keeps its prediction when turned",
+        "angle in degrees",
+        degrees,
+        at,
+        images,
         lambda pictures, index, angle: (pictures, rotated(pictures, index, seed=seed, degrees=angle)),
         {"border": "mirror image", "direction": "random"},
-    )  # fmt: skip
+    )
 
 
+@register
 def scale(
     exam: Examination,
     *,
@@ -154,10 +185,16 @@ def scale(
         images: how many.
     """
     return _agreements(
-        exam, "scale", "Keeps its prediction from nearer and farther", "enlarged by", factors, at, images,
+        exam,
+        "scale",
+        "Keeps its prediction from nearer and farther",
+        "factor",
+        factors,
+        at,
+        images,
         lambda pictures, index, factor: (pictures, scaled(pictures, index, seed=0, factor=factor)),
         {"border": "mirror image"},
-    )  # fmt: skip
+    )
 
 
 def _agreements(
@@ -276,5 +313,5 @@ def _picture(
     pictures = few.images.float() / 255
     index = torch.arange(len(few))
     rows = [pictures, *(views(pictures, index, one)[1] for one in strengths)]
-    shown = ", ".join(f"{one:g}" for one in strengths)
-    return rows_png(rows), title, f"Above the images, below them what the networks saw; {axis}: {shown}."
+    png = grid([list(row) for row in rows], row_names=["image", *(f"{one:g}" for one in strengths)])
+    return png, title, f"Above the images, below them what the networks saw; beside them the {axis}."

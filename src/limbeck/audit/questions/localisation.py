@@ -24,6 +24,7 @@ from limbeck.errors import DataError
 
 READS_A_MAP = ("grad_cam", "grad_cam_pp", "hires_cam", "layer_cam")
 """Attributions that read a layer; the others read pixels or attention."""
+_ANOTHER_SEED = "control (another seed)"
 
 
 @register
@@ -157,7 +158,7 @@ def _pairs(exam: Examination) -> dict[str, list[tuple[Subject, Subject]]]:
         found.setdefault(student.method, []).append((student, by_seed.get(student.seed, controls[0])))
     if len(controls) > 1:
         found = {
-            "control (another seed)": list(zip(controls[1:], controls[:-1], strict=True)),
+            _ANOTHER_SEED: list(zip(controls[1:], controls[:-1], strict=True)),
             **found,
         }
     return found
@@ -167,7 +168,7 @@ def _win_rates(exam: Examination, cosines: dict[str, Tensor]) -> dict[str, float
     return {
         method: statistics.fmean(win_tally(cosines[a.name], cosines[b.name]).value for a, b in pairs)
         for method, pairs in _pairs(exam).items()
-        if not method.startswith("control")
+        if method != _ANOTHER_SEED
     }
 
 

@@ -34,7 +34,6 @@ def mistakes(exam: Examination, *, images: PositiveInt | None = None) -> Answer:
         exam.panel, lambda one: consistency_tally(exam.predictions(one, material), theirs, material.labels)
     )
     repeated = of_learners(exam.panel, lambda one: share(exam.predictions(one, material) == theirs, wrong))
-    # Somebody who errs without looking at the teacher picks one of the other wrong classes.
     count = int(wrong.sum())
     return Answer(
         (

@@ -34,7 +34,8 @@ def representations(
 ) -> Answer:
     """Unbiased CKA between the layers of teacher and student, in batches whose sums are divided at the end.
 
-    The evidence is the mean over corresponding stages, counted from the last; the picture shows all pairs. With
+    The evidence is the mean over corresponding stages and the logits, counted from the last; the picture shows all
+    pairs. Logits are what most methods match, so see the last stage by itself too. With
     the biased estimate and few images everything would look alike.
 
     Args:
@@ -79,7 +80,7 @@ def representations(
             hooks.close()
     stages = {one.name: stage_places(one, example, paths[one.name]) for one in exam.panel}
     theirs = stages[exam.panel.teacher.name]
-    tallies = {name: diagonal_tally(found, theirs, stages[name]) for name, found in maps.items()}
+    tallies = {name: diagonal_tally(found, theirs[:-1], stages[name][:-1]) for name, found in maps.items()}
     constants = {
         "kernel": kernel,
         "positions": positions,
@@ -96,8 +97,9 @@ def representations(
         unit="",
         chance=0.0,
         constants=constants,
-        note=f"Mean over stages of unbiased {kernel} CKA; what is drawn anew for the interval are batches of "
-        f"{batch}.",
+        note=f"Mean over stages of unbiased {kernel} CKA, the logits left out; what is drawn anew for the "
+        f"interval are batches of {batch}.",
+        counted=f"batches of {batch}",
     )
     last = Evidence(
         "representations",
@@ -109,7 +111,17 @@ def representations(
         primary=False,
         chance=0.0,
     )
-    return Answer((evidence, last), figures=_figures(exam, maps, paths))
+    logits = Evidence(
+        "representations",
+        "cka_logits",
+        "Logits like the teacher's (CKA)",
+        "likeness",
+        {name: diagonal_tally(found, theirs[-1:], stages[name][-1:]) for name, found in maps.items()},
+        unit="",
+        primary=False,
+        chance=0.0,
+    )
+    return Answer((evidence, last, logits), figures=_figures(exam, maps, paths))
 
 
 def _finite(one: Subject, features: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,19 +10,23 @@ from torch import Tensor
 
 from limbeck.audit.evidence import Answer, Evidence
 from limbeck.audit.examination import Examination
+from limbeck.audit.picture import grid
+from limbeck.audit.questions._registry import register
+from limbeck.audit.questions._shared import method_means
 from limbeck.audit.subjects import Subject
 from limbeck.audit.tally import Tally
 from limbeck.audit.transforms.cue_conflict import CueConflict, cue_conflict
 from limbeck.audit.transforms.cue_folder import cue_conflict_folder
 from limbeck.audit.transforms.phase_swap import phase_swap
-from limbeck.audit.transforms.picture import rows_png
 from limbeck.bounds import PositiveInt
 from limbeck.errors import ConfigError, did_you_mean
 from limbeck.seeding import derive
 
 _SHOWN = 10
+_PART = 64
 
 
+@register
 def shape_bias(
     exam: Examination,
     *,
@@ -65,14 +69,15 @@ def shape_bias(
             folder, tuple(coarse or names), size=(wanted[1], wanted[2]), channels=exam.material.images.shape[1]
         )
         sets = {"shape_bias": ("folder", made)}
-        sources: list[Tensor] = []
+        sources: dict[str, Tensor] = {}
     else:
         part = exam.material.part(images)
         pictures = part.images.float() / 255
         made = cue_conflict(pictures, part.labels, seed=derive(exam.seed, "shape_bias"))
-        swapped = replace(made, images=phase_swap(pictures, pictures[made.texture_rows]))
-        sets = {"shape_bias": ("composed", made), "phase_bias": ("Fourier phase and amplitude", swapped)}
-        sources = [pictures[:_SHOWN], pictures[made.texture_rows[:_SHOWN]]]
+        halves = zip(pictures.split(_PART), made.texture_rows.split(_PART), strict=True)  # spectra are large
+        swapped = replace(made, images=torch.cat([phase_swap(some, pictures[rows]) for some, rows in halves]))
+        sets = {"shape_bias": ("composed", made), "phase_bias": ("Fourier phase", swapped)}
+        sources = {"shape of": pictures[:_SHOWN], "texture of": pictures[made.texture_rows[:_SHOWN]]}
     evidence, numbers = [], {}
     for measure, (how, conflict) in sets.items():
         decisions = {one.name: _decisions(exam, one, conflict, members) for one in exam.panel}
@@ -85,7 +90,7 @@ def shape_bias(
             Evidence(
                 question="shape_bias",
                 measure=measure,
-                title=title if how != "Fourier phase and amplitude" else f"{title} (Fourier phase)",
+                title=title if measure == "shape_bias" else f"{title} ({how})",
                 kind="trait",
                 tallies=tallies,
                 margin=0.05,
@@ -95,8 +100,9 @@ def shape_bias(
             )
         )
         decided = {name: tally.columns[:, 1].mean().item() for name, tally in tallies.items()}
-        numbers[f"{measure}_decided"] = decided
-    shown = rows_png([*sources, *(conflict.images[:_SHOWN] for _, conflict in sets.values())])
+        numbers[f"{measure}_decided"] = method_means(exam.panel, decided)
+    rows = {**sources, **{how: conflict.images[:_SHOWN] for how, conflict in sets.values()}}
+    shown = grid([list(row) for row in rows.values()], row_names=list(rows))
     caption = "Pictures of the folder."
     if sources:
         caption = (

@@ -11,8 +11,8 @@ from limbeck.audit.subjects import Member, Members
 
 Couples = tuple[tuple[Member, Member], ...]
 """Students with the control of their seed."""
-Groups = tuple[Mapping[int | None, str], ...]
-"""The controls and the students of each method: seed -> name."""
+Groups = tuple[Mapping[int | str, str], ...]
+"""The controls and the students of each method: seed (without one of its own, the name) -> name."""
 
 
 def groups_of(panel: Members) -> Groups:
@@ -22,7 +22,7 @@ def groups_of(panel: Members) -> Groups:
         panel: who is audited.
     """
     methods = [[one for one in panel.students if one.method == method] for method in panel.methods]
-    return tuple({one.seed: one.name for one in group} for group in (panel.controls, *methods) if group)
+    return tuple(_by_seed(group) for group in (panel.controls, *methods) if group)
 
 
 def over_seeds(
@@ -68,9 +68,16 @@ def over_seeds(
     return (max(_together(values, groups, couples), apart, key=lambda part: part.variance),)
 
 
+def _by_seed(group: Sequence[Member]) -> dict[int | str, str]:
+    found: dict[int | str, str] = {}
+    for one in group:
+        found[one.name if one.seed is None or one.seed in found else one.seed] = one.name
+    return found
+
+
 def _together(values: Mapping[str, float], groups: Groups, couples: Couples) -> Part:
     """What is left of the spread once seeds and methods have had their share, over groups of the same seeds."""
-    seeds = [student.seed for student, _ in couples]
+    seeds = [student.seed for student, _ in couples if student.seed is not None]
     rows = [
         [values[group[seed]] for seed in seeds]
         for group in groups

@@ -35,7 +35,7 @@ def decide(
     Args:
         evidence: the number, its margin and its unit.
         found: students against controls.
-        p_corrected: of the difference, corrected for all tests of the audit.
+        p_corrected: of the difference, corrected for all primary numbers of the method.
         alpha: chance of a false claim that is accepted.
         tests: how many were corrected for, for the words.
     """
@@ -123,6 +123,8 @@ def _moved(evidence: Evidence, found: Comparison, p_corrected: float) -> str:
         words = f"{_who(found)} {'are' if len(found.per_seed) > 1 else 'is'} {nearer}"
     else:
         closed = f"{100 * found.gap_closed:.0f} % of the gap"
+        if found.gap_closed > 2:
+            closed += ": farther past it than the controls are short of it"
         words = f"{_who(found)} moved {amount(difference.value, unit)} towards the teacher, {closed}"
     # Two seeds say so little about their spread that the promise of alpha is not quite kept.
     few = {1: "; other seeds of the method were not tried", 2: "; two seeds are few"}
@@ -139,21 +141,22 @@ def _unspecific(evidence: Evidence, found: Comparison) -> str:
     if beyond.low > 0:
         return ""
     shown = f"{signed(specific.value, evidence.unit)} there, {signed(found.difference.value, evidence.unit)} here"
-    return f"As much shows with {what}: {shown} (difference {_interval(beyond, evidence.unit)})."
+    return f"Not shown to be more than with {what}: {shown} (difference {_interval(beyond, evidence.unit)})."
 
 
 def _too_coarse(evidence: Evidence, found: Comparison, p_corrected: float, alpha: float, tests: int) -> str:
     difference, unit = found.difference, evidence.unit
     shown = f"{signed(difference.value, unit)} ({_interval(difference, unit)})"
-    remedy = _remedy(difference, evidence.margin, found.images, len(found.per_seed))
+    remedy = _remedy(difference, evidence, found.images, len(found.per_seed))
     if difference.low > 0:
         many = f"among {tests} tests" if tests > 1 else f"at a level of {alpha:g}"
         return f"The difference of {shown} does not stand out {many} (corrected {_p(p_corrected)}); {remedy}."
     return f"The interval holds both no effect and one of {amount(evidence.margin, unit)}: {shown}; {remedy}."
 
 
-def _remedy(found: Estimate, margin: float, images: int, seeds: int) -> str:
+def _remedy(found: Estimate, evidence: Evidence, images: int, seeds: int) -> str:
     """What would settle it: an interval half as wide as the margin, or a narrower one where it is that already."""
+    margin, counted = evidence.margin, evidence.counted
     target = margin if found.half_width > margin else margin / 2
     if seeds > 1 and found.seeds_dominate:
         for more in range(seeds + 1, 101):
@@ -164,8 +167,10 @@ def _remedy(found: Estimate, margin: float, images: int, seeds: int) -> str:
     while factor < _MOST:
         factor *= 1.1
         if found.half_width_with(images=factor) <= target:
-            return f"about {_round_up(factor * images):,} images would tell, {images:,} were counted"
-    return "more images and more seeds would be needed" if found.seeds else "far more images would be needed"
+            return f"about {_round_up(factor * images):,} {counted} would tell, {images:,} were counted"
+    return (
+        f"more {counted} and more seeds would be needed" if found.seeds else f"far more {counted} would be needed"
+    )
 
 
 def _round_up(count: float) -> int:

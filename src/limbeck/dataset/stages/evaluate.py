@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from limbeck.dataset.config import EvaluateStage
 from limbeck.dataset.flat import Flat
-from limbeck.dataset.image_set import ImageSet, Subset
+from limbeck.dataset.image_set import ImageSet, Subset, load
 from limbeck.dataset.scores import augmentation_robust_score, label_robust_score
 from limbeck.dataset.selection import pick
 from limbeck.dataset.stages._shared import (
@@ -23,7 +23,9 @@ from limbeck.dataset.stages._shared import (
     number,
     open_setting,
     recipe_of,
+    set_file,
 )
+from limbeck.dataset.stages.kept import called, check_writable, keep, method_of, replicate
 from limbeck.dataset.students import Recipe, accuracy, spread, train_student
 from limbeck.dataset.teaching import teach
 from limbeck.dataset.trajectories import Trajectories
@@ -66,6 +68,8 @@ class _Judge:
     setting: Setting
     config: EvaluateStage
     folder: StageFolder
+    counted: list[tuple[Cell, int, str]] = field(default_factory=list)
+    """Seed and trial of every student that the table counts."""
 
     def students(self, cell: Cell, found: ImageSet) -> dict[str, Any]:
         """Mean over seeds of a cell, at the rate that does best on validation images."""
@@ -76,6 +80,7 @@ class _Judge:
             first = {rate: self._student(cell, found, seeds[0], rate)["validation"] for rate in rates}
             best = max(rates, key=lambda rate: first[rate])
         results = [self._student(cell, found, seed, best) for seed in seeds]
+        self.counted.extend((cell, seed, self._trial(cell, seed, best).name) for seed in seeds)
         mean, deviation = spread([r["test"] for r in results])
         line: dict[str, Any] = {"accuracy": mean, "accuracy_sd": deviation, "rate": best or self._rate(found)}
         if all(r["validation"] is not None for r in results):
@@ -89,8 +94,7 @@ class _Judge:
 
     def _student(self, cell: Cell, found: ImageSet, seed: int, rate: float | None) -> dict[str, Any]:
         """One student; a finished one is read back."""
-        tried = "" if rate is None else f"-lr{rate:g}"
-        trial = self.folder.trial(f"{cell.trial(self.config)}{tried}-s{seed}")
+        trial = self._trial(cell, seed, rate)
         if trial.finished:
             return _measured(trial)
         trial.begin({"cell": vars(cell), "seed": seed, "rate": rate})
@@ -106,6 +110,10 @@ class _Judge:
         teach(model, lessons, recipe, seed=seed, mode="sequence" if cell.mode == "sequence" else "union")
         return self.measure(trial, model)
 
+    def _trial(self, cell: Cell, seed: int, rate: float | None) -> StageFolder:
+        tried = "" if rate is None else f"-lr{rate:g}"
+        return self.folder.trial(f"{cell.trial(self.config)}{tried}-s{seed}")
+
     def fresh(self, model: str, seed: int) -> nn.Module:
         """A network with the weights of a seed."""
         return self.setting.builder(self.config.models[model])(derive(seed, "student"))
@@ -118,7 +126,11 @@ class _Judge:
         numbers = {"accuracy": number(test, "fraction", "higher")}
         if held is not None:
             numbers["validation_accuracy"] = number(held, "fraction", "higher")
-        trial.write_result({"kind": "student", "numbers": numbers, "summary": f"{test:.2%} of the test images."})
+        file = {}
+        if self.config.keep_students:
+            file = {"model": keep(model, trial, real, {"stage": "dataset.evaluate", **(trial.config() or {})})}
+        summary = f"{test:.2%} of the test images."
+        trial.write_result({"kind": "student", "numbers": numbers, "summary": summary, **file})
         return _measured(trial)
 
 
@@ -131,6 +143,10 @@ def _measured(trial: StageFolder) -> dict[str, Any]:
 def run_evaluate(config: EvaluateStage, folder: StageFolder, context: StageContext) -> None:
     """Train students on every set, with every kind of label, beside random real images at the same budget."""
     setting = open_setting(config, context)
+    if config.keep_students:  # refused before anything is trained
+        for name, reference in config.sets.items():
+            made_with = load(set_file(context.inputs[reference])).preprocess
+            check_writable(name, made_with, setting.real.preprocess)
     experts = setting.trajectories(config.experts) if config.experts is not None else None
     judge = _Judge(setting, config, folder)
     rows: list[dict[str, Any]] = []
@@ -146,7 +162,32 @@ def run_evaluate(config: EvaluateStage, folder: StageFolder, context: StageConte
             rows += _lines(judge, control_name(control, ipc), found)
     full = _full(judge) if config.full else None
     scores = _scores(config, rows, {name: found.ipc for name, found in budgets.items()}, full)
-    _write(folder, config, rows, scores, full)
+    _write(folder, config, rows, scores, full, _kept(judge, {found.ipc for found in budgets.values()}))
+
+
+def _kept(judge: _Judge, budgets: Collection[int]) -> list[dict[str, Any]]:
+    """The students of the table as methods with seeds, and the trial of each; none unless they are kept."""
+    config = judge.config
+    if not config.keep_students:
+        return []
+    names = {
+        control_name(control, ipc): called(control, control_name(control, ipc), config.sets, budgets)
+        for control in config.controls
+        for ipc in budgets
+    }
+    found = []
+    for cell, seed, trial in judge.counted:
+        name, seed = replicate(names.get(cell.row, cell.row), seed, config)
+        method = method_of(
+            name,
+            model=cell.model,
+            labels=cell.labels,
+            mode=cell.mode,
+            augment=cell.augment,
+            config=config,
+        )
+        found.append({"method": method, "seed": seed, "trial": trial})
+    return found
 
 
 def control_name(control: str, ipc: int) -> str:
@@ -302,6 +343,7 @@ def _write(
     rows: Sequence[Mapping[str, Any]],
     scores: Sequence[Mapping[str, Any]],
     full: float | None,
+    kept: Sequence[Mapping[str, Any]],
 ) -> None:
     count = len(config.students.seeds)
     whole = "" if full is None else f" All real images with hard labels: {full:.1%}."
@@ -361,7 +403,7 @@ def _write(
     best = max(rows, key=lambda row: row["accuracy"])
     folder.write_result(
         {
-            "kind": "evaluation",
+            "kind": config.output,
             "numbers": {
                 # Of the first set, as its protocol has it: what a published table reports.
                 "accuracy": number(rows[0]["accuracy"], "fraction", "higher"),
@@ -371,5 +413,6 @@ def _write(
             f"the test "
             f"images ({best['model']}, {count} seeds).",
             "components": sorted(f"model:{spec.name}" for spec in config.models.values()),
+            **({"kept": list(kept)} if kept else {}),
         }
     )
