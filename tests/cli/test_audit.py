@@ -436,6 +436,7 @@ CASES = {
     ),
     "an unfinished comparison": Case("kd-s1 is not finished", {"student": "students"}, prepare=unfinished),
     "two comparisons": Case("one comparison's folder at a time", {"student": ["students", "students"]}),
+    "a method in place of a control": Case("has a 'control' of its own", {"student": "students", "control": "kd"}),
     "a placebo that is none": Case(
         "comparison's folder, and holds 2", {"placebo": "twice"}, prepare=two_comparisons
     ),

@@ -125,7 +125,7 @@ def named_by(config: CompareStage, context: StageContext) -> list[Named]:
         found.append(Named(name, "control", CONTROL, split_name(name)[1], at(reference)))
     if config.placebo is not None:
         for one in trials_of(context.inputs[config.placebo], prefix="placebo ", control=config.control):
-            if one.role == "student":
+            if one.method != f"placebo {CONTROL}":
                 found.append(Named(one.name, "placebo", one.method, one.seed, one.what))
     if config.foreign is not None:
         found.append(Named("foreign", "foreign", "", None, at(config.foreign)))

@@ -13,7 +13,7 @@ from limbeck.cli import options
 from limbeck.cli.run import execute
 from limbeck.errors import CheckpointError, ConfigError, InputError
 
-_IS_METHOD = re.compile(r"[\w. -]+")
+_IS_METHOD = re.compile(r"[\w -]+")
 LIBRARIES = ("timm/", "torchvision/", "hf/")
 
 
