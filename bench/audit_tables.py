@@ -1,6 +1,6 @@
 """The tables of an audit as Markdown, for results/: every number of every method, with its interval and verdict.
 
-Run: python -m bench.audit_tables runs/RUN [STAGE]
+Run: python -m bench.audit_tables runs/RECIPE/s0 [STAGE]
 """
 
 from __future__ import annotations
