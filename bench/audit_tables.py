@@ -41,7 +41,7 @@ def table(found: list[dict[str, Any]], methods: list[str]) -> str:
         first = next(iter(by_method.values()))
         unit = "%" if first["unit"] == "fraction" else first["unit"]
         cells = [
-            first["title"],
+            first["title"][:1].upper() + first["title"][1:],
             unit,
             value(first["teacher"], first["unit"]),
             value(first["control"]["mean"], first["unit"], first["control"]["sd"]),
@@ -72,7 +72,7 @@ def main() -> None:
             if more.get("low") is not None:
                 interval = f" [{value(more['low'], unit)}, {value(more['high'], unit)}]"
             print(
-                f"| {one['title']} | {taken['note']} | {one['method']} | {value(taken['difference'], unit)} | "
+                f"| {one['title'][:1].upper() + one['title'][1:]} | {taken['note']} | {one['method']} | {value(taken['difference'], unit)} | "
                 f"{value(more.get('difference'), unit)}{interval} |"
             )
 
