@@ -21,6 +21,10 @@ def value(number: float | None, unit: str, sd: float | None = None) -> str:
     return f"{factor * number:.{digits}f}{spread}"
 
 
+def sentence(title: str) -> str:
+    return title[:1].upper() + title[1:]
+
+
 def difference(one: dict[str, Any]) -> str:
     if one["difference"] is None:
         return "–"
@@ -41,7 +45,7 @@ def table(found: list[dict[str, Any]], methods: list[str]) -> str:
         first = next(iter(by_method.values()))
         unit = "%" if first["unit"] == "fraction" else first["unit"]
         cells = [
-            first["title"][:1].upper() + first["title"][1:],
+            sentence(first["title"]),
             unit,
             value(first["teacher"], first["unit"]),
             value(first["control"]["mean"], first["unit"], first["control"]["sd"]),
@@ -72,7 +76,7 @@ def main() -> None:
             if more.get("low") is not None:
                 interval = f" [{value(more['low'], unit)}, {value(more['high'], unit)}]"
             print(
-                f"| {one['title'][:1].upper() + one['title'][1:]} | {taken['note']} | {one['method']} | {value(taken['difference'], unit)} | "
+                f"| {sentence(one['title'])} | {taken['note']} | {one['method']} | {value(taken['difference'], unit)} | "
                 f"{value(more.get('difference'), unit)}{interval} |"
             )
 
