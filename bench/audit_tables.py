@@ -75,10 +75,9 @@ def main() -> None:
             interval = ""
             if more.get("low") is not None:
                 interval = f" [{value(more['low'], unit)}, {value(more['high'], unit)}]"
-            print(
-                f"| {sentence(one['title'])} | {taken['note']} | {one['method']} | {value(taken['difference'], unit)} | "
-                f"{value(more.get('difference'), unit)}{interval} |"
-            )
+            there = value(taken["difference"], unit)
+            cells = [sentence(one["title"]), taken["note"], one["method"], there]
+            print("| " + " | ".join(cells) + f" | {value(more.get('difference'), unit)}{interval} |")
 
 
 if __name__ == "__main__":
