@@ -74,7 +74,7 @@ def test_a_copy_of_the_teacher_is_like_it_in_everything(examined, validator, tmp
     assert {name: of_copy(name) for name in perfect} == pytest.approx(perfect, abs=1e-5)
     assert found.finding("fidelity.agreement").verdict == "transferred"
     assert abs(found.finding("fidelity.kappa").control.mean) < 0.3
-    assert found.summary.startswith("Of ")
+    assert found.summary.startswith("10 of 13 properties transferred: ")
     record = json.loads((tmp_path / "run/audit/audit.json").read_text())
     validator.validate(record)
     assert record["verdicts"]["fidelity.agreement"] == {"copy": "transferred"}
